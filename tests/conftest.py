@@ -1,0 +1,30 @@
+"""Shared fixtures: the backend, the tiny model and the embedded model, each loaded once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parents[1]
+for path in (str(ROOT), str(ROOT / "tests")):
+    if path not in sys.path:
+        sys.path.insert(0, path)
+
+from sycophancy import models  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny() -> models.LanguageModel:
+    return models.load("tiny_random")
+
+
+@pytest.fixture(scope="session")
+def embedded() -> models.LanguageModel:
+    """The real model; fetched and converted on first use, from then on read from the cache."""
+    models.enable_compile_cache()
+    return models.load("smollm2_135m_instruct")

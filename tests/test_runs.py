@@ -1,0 +1,136 @@
+"""Run folders: parameters, atomic writes, hashes of code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sycophancy import runs
+from sycophancy.errors import InputError
+
+
+def test_declared_parameters_are_returned() -> None:
+    scope = {"MODEL": "m", "N": 3, "json": json, "_x": 1, "In": object()}
+    assert runs.read_parameters(scope, "MODEL", "N") == {"MODEL": "m", "N": 3}
+
+
+@pytest.mark.parametrize("name", ["MODLE", "model", "NN", "n", "OTHER", "Seeds"])
+def test_a_misspelt_parameter_is_refused(name: str) -> None:
+    scope = {"MODEL": "m", "N": 3, "SEEDS": "0", name: "given"}
+    with pytest.raises(InputError, match=f"Unknown parameter '{name}'"):
+        runs.read_parameters(scope, "MODEL", "N", "SEEDS")
+
+
+def test_variables_of_an_interactive_session_are_no_parameters() -> None:
+    scope = {"MODEL": "m", "N": 3, "prompt": "text", "scores": [1], "run_count": 2}
+    assert runs.read_parameters(scope, "MODEL", "N") == {"MODEL": "m", "N": 3}
+
+
+def test_a_parameter_that_is_not_set_is_named() -> None:
+    with pytest.raises(InputError, match="Parameter N is not set"):
+        runs.read_parameters({"MODEL": "m"}, "MODEL", "N")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0,1, 2", [0, 1, 2]), (3, [3]), ([4, 5], [4, 5]), ("7", [7]), ((1,), [1])],
+)
+def test_lists_may_be_written_in_any_way(value: object, expected: list[int]) -> None:
+    assert runs.as_list(value, int) == expected
+
+
+@pytest.mark.parametrize("value", ["", ",", "a", "1,b", [], None])
+def test_a_list_that_is_none_is_named(value: object) -> None:
+    with pytest.raises(InputError):
+        runs.as_list(value, int)
+
+
+def test_a_run_tells_everything_needed_to_repeat_it(tmp_path: Path) -> None:
+    run = runs.start("02_x", {"MODEL": "m", "SEEDS": "0"}, str(tmp_path / "run"))
+    begun = json.loads((run.folder / "run.json").read_text())
+    assert begun["status"] == "running"
+    assert begun["parameters"] == {"MODEL": "m", "SEEDS": "0"}
+    assert begun["versions"]["keras-hub"].count(".") >= 2
+    assert begun["device"] and begun["code"] and begun["started"]
+    run.finish(pd.DataFrame({"metric": ["rate"], "value": [0.5], "low": [float("nan")]}))
+    ended = json.loads((run.folder / "run.json").read_text())
+    assert ended["status"] == "finished"
+    assert ended["seconds"] >= 0 and ended["peak_memory_mb"] > 10
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["rows"] == [{"metric": "rate", "value": 0.5, "low": None}]
+
+
+def test_the_default_folder_depends_on_the_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "repository", lambda: tmp_path)
+    first = runs.start("02_x", {"N": 1})
+    same = runs.start("02_x", {"N": 1})
+    other = runs.start("02_x", {"N": 2})
+    assert first.folder == same.folder != other.folder
+    assert first.folder.parent == tmp_path / "runs" / "02_x"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot write to the run folder"):
+        runs.start("02_x", {}, str(tmp_path / "file" / "run"))
+
+
+def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    runs.write_json(path, {"old": 1})
+    with pytest.raises(KeyboardInterrupt), runs.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["table.json"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="make room on the disk"),
+        runs.atomic(tmp_path / "x.json") as temporary,
+    ):
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_survive_the_round_trip(tmp_path: Path) -> None:
+    run = runs.start("02_x", {}, str(tmp_path))
+    table = pd.DataFrame(
+        {"choices": [[" (A)", " (B)"]], "truth": pd.array([None], dtype="boolean")}
+    )
+    back = pd.read_parquet(run.save_table("items", table))
+    assert list(back["choices"][0]) == [" (A)", " (B)"]
+    assert back["truth"].dtype == "boolean"
+
+
+def test_progress_gives_an_estimate_of_what_is_left(tmp_path: Path) -> None:
+    run = runs.start("02_x", {}, str(tmp_path))
+    run.progress("m", done=600, total=1000, seconds=2.0, reused=400)
+    state = json.loads((tmp_path / "progress.json").read_text())
+    # 200 tokens in 2 s were computed here, 400 were there before: 400 are left at 100 a second
+    assert state["rate"] == 100 and state["eta_seconds"] == 4
+
+
+def test_code_hash_sees_code_and_not_prose(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        (tmp_path / "a.py").write_text(text)
+        return runs.code_hash([tmp_path / "a.py"])
+
+    base = digest('def f():\n    """One."""\n    return 1\n')
+    assert base == digest('# why\ndef f():\n\n    """Two."""\n    return 1  # one\n')
+    assert base != digest('def f():\n    """One."""\n    return 2\n')
+
+
+def test_costs_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
+    assert runs.read_costs().empty
+    runs.remember_cost({"model": "m", "tokens": 10, "scoring_seconds": 2.0})
+    runs.remember_cost({"model": "m", "tokens": 20, "scoring_seconds": 2.0})
+    assert list(runs.read_costs()["tokens"]) == [10, 20]
