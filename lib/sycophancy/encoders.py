@@ -1,0 +1,170 @@
+"""Tokenizers of all families behind one call: strings in, lists of token ids out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub.errors import EntryNotFoundError
+from tokenizers import Tokenizer
+
+from sycophancy.errors import InputError
+from sycophancy.quiet import keras_hub
+
+# A preset of ours keeps its Hugging Face tokenizer under this name, because KerasHub writes a file
+# of its own called tokenizer.json into every preset.
+OUR_TOKENIZER = "hf_tokenizer.json"
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+GEMMA_CHAT = (
+    "{% for m in messages %}{{ '<start_of_turn>' + m['role'] + '\n' + m['content'] + "
+    "'<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+LLAMA3_CHAT = (
+    "{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
+    "m['content'] + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+# KerasHub presets carry no chat template. These are the published formats of the instruct models,
+# without the optional system turn; a preset is matched by the first prefix that fits.
+PRESET_CHATS = {
+    "gemma": GEMMA_CHAT,
+    "medgemma": GEMMA_CHAT,
+    "llama3": LLAMA3_CHAT,
+    "qwen": CHATML,
+}
+
+
+@dataclass(frozen=True)
+class TextCodec:
+    """A tokenizer with what scoring needs to know of it.
+
+    `encode` maps n strings to n lists of ids, no start token; `start` are the ids that open a
+    sequence; `chat_template` is a Jinja template or None; `bos` and `eos` are the strings it may
+    name; `identity` is a hash of the vocabulary and rules.
+    """
+
+    encode: Callable[[Sequence[str]], list[list[int]]]
+    start: tuple[int, ...]
+    identity: str
+    chat_template: str | None = None
+    bos: str = ""
+    eos: str = ""
+
+
+def for_preset(preset: str) -> TextCodec:
+    """Return the codec of a KerasHub preset name, hub address or local folder.
+
+    Prefers a Hugging Face tokenizer.json, which states its splitting rule; falls back on
+    KerasHub's tokenizer for KerasHub's own presets.
+    """
+    for filename in (OUR_TOKENIZER, "tokenizer.json"):
+        raw = read_json(preset, filename)
+        if raw is not None and "model" in raw:
+            settings = read_json(preset, "tokenizer_config.json") or {}
+            template = _chat_template(preset, settings)
+            return from_tokenizers(Tokenizer.from_str(json.dumps(raw)), settings, template)
+    return from_keras_hub(preset)
+
+
+def from_tokenizers(
+    tokenizer: Tokenizer, settings: dict[str, Any], chat_template: str | None
+) -> TextCodec:
+    """Wrap a `tokenizers.Tokenizer`; `settings` is the content of tokenizer_config.json.
+
+    The start ids are whatever the tokenizer itself puts before a text.
+    """
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    plain = tokenizer.encode("a", add_special_tokens=False).ids
+    full = tokenizer.encode("a", add_special_tokens=True).ids
+    at = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
+    return TextCodec(
+        encode=lambda texts: [
+            e.ids for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ],
+        start=tuple(full[:at]),
+        identity=hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:16],
+        chat_template=chat_template,
+        bos=_token_text(settings.get("bos_token")),
+        eos=_token_text(settings.get("eos_token")),
+    )
+
+
+def from_keras_hub(preset: str) -> TextCodec:
+    """Wrap KerasHub's own tokenizer of `preset`; starts with its start token where it has one."""
+    tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(preset)
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        out = tokenizer(list(texts))
+        rows = out.to_list() if hasattr(out, "to_list") else out
+        return [[int(token) for token in row] for row in rows]
+
+    start_id = getattr(tokenizer, "start_token_id", None)
+    bos = getattr(tokenizer, "start_token", None)
+    eos = getattr(tokenizer, "end_token", None)
+    name = preset.rsplit("/", 1)[-1].lower()
+    template = next((t for p, t in PRESET_CHATS.items() if name.startswith(p)), None)
+    return TextCodec(
+        encode=encode,
+        start=() if start_id is None else (int(start_id),),
+        identity=f"{type(tokenizer).__name__}-{tokenizer.vocabulary_size()}",
+        chat_template=template if "instruct" in name else None,
+        bos=_token_text(bos),
+        eos=_token_text(eos),
+    )
+
+
+def read_json(preset: str, filename: str) -> dict[str, Any] | None:
+    """Return a JSON file of a local folder or `hf://` repository, None where it does not exist.
+
+    KerasHub preset names and other hubs give None: their files are KerasHub's affair. A file that
+    is not JSON raises InputError naming it.
+    """
+    path = _find(preset, filename)
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}): fetch the model again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object: fetch the model again.")
+    return content
+
+
+def _find(preset: str, filename: str) -> Path | None:
+    if preset.startswith("hf://"):
+        try:
+            return Path(huggingface_hub.hf_hub_download(preset.removeprefix("hf://"), filename))
+        except EntryNotFoundError:
+            return None
+    path = Path(preset) / filename
+    return path if path.is_file() else None
+
+
+def _chat_template(preset: str, settings: dict[str, Any]) -> str | None:
+    """Return the template from tokenizer_config.json or from the newer chat_template.jinja."""
+    template = settings.get("chat_template")
+    if isinstance(template, list):  # several named templates: the default one is for chatting
+        template = next((t["template"] for t in template if t.get("name") == "default"), None)
+    if template is None:
+        path = _find(preset, "chat_template.jinja")
+        template = path.read_text(encoding="utf-8") if path else None
+    return template
+
+
+def _token_text(token: object) -> str:
+    """Return a special token's text: a string, a dict with `content`, or nothing."""
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else ""

@@ -1,0 +1,239 @@
+"""The model ladder: a name becomes a `LanguageModel`, a KerasHub backbone with its tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from sycophancy import encoders
+from sycophancy.errors import InputError, unknown
+from sycophancy.quiet import keras_hub
+from sycophancy.runs import cache_dir
+from sycophancy.templates import chat_renderer
+
+if keras.backend.backend() != "jax":
+    raise InputError(
+        f"Keras runs on the {keras.backend.backend()!r} backend, only 'jax' is supported: set "
+        "KERAS_BACKEND=jax in the environment before anything imports keras, and restart."
+    )
+
+Encode = Callable[[Sequence[str]], list[list[int]]]
+
+# The rungs of the ladder. A rung that is made here (converted, trained, random) names the module
+# whose import registers it; the others are KerasHub presets under their own names.
+MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", "tiny_random": "sycophancy.tiny"}
+GEMMA3 = {
+    f"gemma3_{kind}{size}": f"gemma3_{kind}{size}{'_text' if size in ('4b', '12b', '27b') else ''}"
+    for size in ("270m", "1b", "4b", "12b", "27b")
+    for kind in ("", "instruct_")
+}
+DEFAULT = "smollm2_135m_instruct"
+_registry: dict[str, Callable[[str], LanguageModel]] = {}
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model that can be scored: weights, tokenizer and what identifies them.
+
+    `encode` turns n strings into n lists of token ids without a start token; `start` holds the ids
+    that open every sequence (empty where the family has none); `context` is the longest sequence
+    in tokens, or None where the checkpoint does not say; `chat` renders a user message with the
+    model's own chat template, or is None. `fingerprint` changes whenever the weights, the
+    tokenizer or the number format do.
+    """
+
+    name: str
+    backbone: Any
+    encode: Encode
+    start: tuple[int, ...]
+    chat: Callable[[str], str] | None
+    context: int | None
+    fingerprint: str
+
+
+def default_dtype() -> str:
+    """Return float32 on a CPU (XLA has no bfloat16 matmul worth using there), else bfloat16."""
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def register(name: str, loader: Callable[[str], LanguageModel]) -> None:
+    """Let a floor further down (GGUF, laboratory) answer for `name`; `loader` takes a dtype."""
+    _registry[name] = loader
+
+
+@cache
+def preset_names() -> tuple[str, ...]:
+    """Return KerasHub's built-in causal language model presets, sorted."""
+    return tuple(sorted(keras_hub.models.CausalLM.presets))
+
+
+def names() -> list[str]:
+    """Return the ladder: the models made here, then the Gemma 3 pairs by size."""
+    return [*MADE_HERE, *GEMMA3]
+
+
+def check_name(name: str) -> str:
+    """Return `name` unchanged if `load` could try it, else raise InputError; reads no weights."""
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"MODEL is {name!r}: give a model name such as {DEFAULT!r}.")
+    if name in names() or name in _registry or name in preset_names():
+        return name
+    if name.startswith("hf://"):
+        if name.removeprefix("hf://").count("/") != 1:
+            raise InputError(f"{name!r} is not a hub address: write hf://owner/name.")
+        return name
+    if name.startswith("kaggle://"):
+        return name
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"{name!r} holds no config.json: give a KerasHub preset folder or a Hugging Face "
+                "model folder (config.json, tokenizer.json, *.safetensors)."
+            )
+        return name
+    if os.sep in name or name.startswith((".", "~")):
+        raise InputError(f"There is no folder {name!r}: check the path of the model.")
+    error = unknown("model", name, [*names(), *preset_names()])
+    hint = str(error).partition("Did you mean")[2]
+    raise InputError(
+        f"Unknown model {name!r}: use {', '.join(MADE_HERE)}, a KerasHub preset (gemma3_270m, "
+        "…), hf://owner/name, or a local folder." + (f" Did you mean{hint}" if hint else "")
+    )
+
+
+def load(name: str = DEFAULT, dtype: str | None = None) -> LanguageModel:
+    """Load a model of the ladder, a KerasHub preset, `hf://owner/name` or a local folder.
+
+    `dtype` is a Keras dtype policy, by default float32 on a CPU and bfloat16 elsewhere (a reloaded
+    preset forgets the one it was saved with). Raises InputError with one sentence for an unknown
+    name, a missing or damaged file, a refused licence and no network.
+    """
+    dtype = dtype or default_dtype()
+    check_name(name)
+    if name in MADE_HERE and name not in _registry:
+        importlib.import_module(MADE_HERE[name])
+    if name in _registry:
+        return _registry[name](dtype)
+    return load_preset(GEMMA3.get(name, name), dtype, name=name)
+
+
+def load_preset(preset: str, dtype: str, *, name: str | None = None) -> LanguageModel:
+    """Load any KerasHub causal preset, hub address or local folder as a `LanguageModel`.
+
+    A Hugging Face model is converted by KerasHub; its own tokenizer.json is used where it is
+    there, because KerasHub's byte-pair tokenizers split text by Llama 3's rule for every family.
+    """
+    name = name or preset
+    preset = str(Path(preset).expanduser()) if "://" not in preset else preset
+    try:
+        config = encoders.read_json(preset, "config.json") or {}
+        backbone = keras_hub.models.Backbone.from_preset(
+            preset, dtype=dtype, **_converter_gaps(config)
+        )
+        text = encoders.for_preset(preset)
+    except InputError:
+        raise
+    except Exception as error:  # hubs, h5 and safetensors raise a dozen unrelated types
+        raise InputError(_explain(name, error)) from error
+    check_causal(name, backbone)
+    return LanguageModel(
+        name=name,
+        backbone=backbone,
+        encode=text.encode,
+        start=text.start,
+        chat=chat_renderer(text.chat_template, text.bos, text.eos) if text.chat_template else None,
+        context=config.get("max_position_embeddings")
+        or getattr(backbone, "max_sequence_length", None),
+        fingerprint=fingerprint(backbone, dtype, text.identity),
+    )
+
+
+def check_causal(name: str, backbone: Any) -> None:
+    """Raise InputError unless `backbone` is a causal language model that takes text alone."""
+    causal = {
+        getattr(cls, "backbone_cls", None)
+        for _, cls in inspect.getmembers(keras_hub.models, inspect.isclass)
+        if issubclass(cls, keras_hub.models.CausalLM)
+    }
+    if type(backbone) not in causal:
+        raise InputError(
+            f"{name!r} is a {type(backbone).__name__}, not a causal language model: nothing can be "
+            "scored with it; choose one of KerasHub's CausalLM presets."
+        )
+    extra = set(backbone.input) - {"token_ids", "padding_mask"}
+    if extra:
+        raise InputError(
+            f"{name!r} also needs {', '.join(sorted(extra))}: choose its text-only preset, such as "
+            "gemma3_4b_text instead of gemma3_4b."
+        )
+
+
+def fingerprint(backbone: Any, dtype: str, *parts: str) -> str:
+    """Return 16 hex digits that change when the weights, `dtype` or any of `parts` change.
+
+    Hashes the names and shapes of all weights and 1,024 evenly spaced values of each, so that
+    it costs a moment for a model of any size.
+    """
+    digest = hashlib.sha256("\0".join([type(backbone).__name__, dtype, *parts]).encode())
+    for variable in backbone.weights:
+        flat = variable.value.reshape(-1)
+        some = flat[:: max(1, flat.shape[0] // 1024)]
+        digest.update(f"{variable.path}{variable.shape}".encode())
+        digest.update(np.asarray(some, dtype=np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def enable_compile_cache() -> None:
+    """Keep XLA's compiled code on disk, so that the second run on a machine starts at once."""
+    folder = cache_dir() / "xla"
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _converter_gaps(config: dict[str, Any]) -> dict[str, Any]:
+    """Return backbone arguments that KerasHub's converter leaves at their default.
+
+    KerasHub 0.32 does not read `rms_norm_eps` of a Hugging Face Llama: it is 1e-5 in most
+    checkpoints, and the backbone's default is 1e-6.
+    """
+    if config.get("model_type") == "llama" and "rms_norm_eps" in config:
+        return {"layer_norm_epsilon": config["rms_norm_eps"]}
+    return {}
+
+
+def _explain(name: str, error: Exception) -> str:
+    """Return one sentence for what a hub or a file reader raised."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    low = text.lower()
+    if any(word in low for word in ("403", "401", "gated", "consent", "license", "licence")):
+        return (
+            f"The hub refused {name!r}: accept its licence on the model's page, log in with "
+            f"kagglehub.login() or huggingface_hub.login(), and run again ({text})."
+        )
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or any(
+        word in low
+        for word in ("truncated", "unable to open file", "safetensor", "signature not found")
+    ):
+        return f"A file of {name!r} is damaged or incomplete: fetch the model again ({text})."
+    if any(
+        word in low for word in ("connection", "resolve", "network", "max retries", "timed out")
+    ):
+        return (
+            f"{name!r} is not on this machine and its hub cannot be reached: connect to the "
+            f"network, give a local folder, or use {DEFAULT!r} ({text})."
+        )
+    return f"{name!r} could not be loaded: check the name and the files of the model ({text})."
