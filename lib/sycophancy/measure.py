@@ -1,0 +1,90 @@
+"""Score one suite on several models and seeds, into one run folder."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from sycophancy import models, runs, scoring
+from sycophancy.errors import InputError
+
+MakeItems = Callable[..., pd.DataFrame]
+
+
+def measure(
+    run: runs.Run, names: Sequence[str], seeds: Sequence[int], make_items: MakeItems
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return items and scores of every model and seed, both with columns `model` and `seed`.
+
+    `make_items(seed=…, chat=…)` returns the items of one seed; `chat` is the model's chat renderer
+    or None. All names are checked before the first model is loaded, each model is loaded once, and
+    finished batches are kept in the run folder. Both tables are also written there, with the cost
+    of each model in run.json and in the machine's record of costs.
+    """
+    for name in names:
+        models.check_name(name)
+    models.enable_compile_cache()
+    tables: list[pd.DataFrame] = []
+    results: list[pd.DataFrame] = []
+    costs = []
+    for name in names:
+        began = time.monotonic()
+        model = models.load(name)
+        items = [make_items(seed=seed, chat=model.chat).assign(seed=seed) for seed in seeds]
+        table = pd.concat(items, ignore_index=True).assign(model=name)
+        # one name for an item in all models and seeds would not do in a common table
+        table["item_id"] = name + "/" + table["seed"].astype(str) + "/" + table["item_id"]
+        scores, cost = score_with_progress(run, model, table)
+        costs.append(record(run, model, cost, time.monotonic() - began))
+        tables.append(table)
+        results.append(scores.assign(model=name))
+        del model
+        gc.collect()
+    items_table = pd.concat(tables, ignore_index=True)
+    scores_table = pd.concat(results, ignore_index=True)
+    run.save_table("items", items_table)
+    run.save_table("scores", scores_table)
+    run.note(cost=costs)
+    return items_table, scores_table
+
+
+def score_with_progress(
+    run: runs.Run, model: models.LanguageModel, items: pd.DataFrame
+) -> tuple[pd.DataFrame, scoring.Cost]:
+    """Score `items`, telling both the notebook's reader and the run folder how far it is."""
+    if items.empty:
+        raise InputError("There are no items to score: choose at least one suite, user and format.")
+    with tqdm(total=0, unit="token", unit_scale=True, desc=model.name, mininterval=2) as bar:
+
+        def show(progress: scoring.Progress) -> None:
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
+            run.progress(
+                model.name, progress.done, progress.total, progress.seconds, progress.reused
+            )
+
+        return scoring.score(model, items, store=run.store, on_progress=show)
+
+
+def record(
+    run: runs.Run, model: models.LanguageModel, cost: scoring.Cost, seconds: float
+) -> dict[str, Any]:
+    """Return the cost of one model for run.json, and add it to what this machine has learnt."""
+    entry = {
+        "notebook": run.notebook,
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "device": runs.device(),
+        "tokens": cost.tokens,
+        "padded_tokens": cost.padded_tokens,
+        "reused_tokens": cost.reused_tokens,
+        "scoring_seconds": round(cost.seconds, 2),
+        "other_seconds": round(seconds - cost.seconds, 2),
+    }
+    runs.remember_cost(entry)
+    return entry

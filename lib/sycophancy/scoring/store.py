@@ -1,0 +1,82 @@
+"""Finished batches of a scoring call, kept on disk so that nothing is computed twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from sycophancy.errors import InputError
+
+FLUSH_SECONDS = 1.0
+
+
+def choice_key(prompt: str, choices: Sequence[str], index: int) -> str:
+    """Return 32 hex digits for one choice of a prompt; the same texts always give the same key.
+
+    All choices take part, because which tokens count is decided by comparing them.
+    """
+    parts = "\0".join([prompt, str(index), *choices])
+    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+
+class PartialScores:
+    """A growing table key → (logp, tokens) for one model, on disk under `folder` if given.
+
+    Each flush is one small parquet file, written under another name and moved into place: a kill
+    at any moment loses at most the batches of the last second. The folder of one model is named by
+    its fingerprint, so that a changed model never meets old numbers.
+    """
+
+    def __init__(self, folder: Path | None, fingerprint: str) -> None:
+        self._folder = folder / fingerprint if folder is not None else None
+        self._all: dict[str, tuple[float, int]] = {}
+        self._fresh: list[tuple[str, float, int]] = []
+        self._flushed = time.monotonic()
+        self._names: set[str] = set()
+
+    def read(self) -> dict[str, tuple[float, int]]:
+        """Return everything finished so far, in this call or an earlier one."""
+        if self._folder is not None and self._folder.is_dir():
+            for path in sorted(self._folder.glob("*.parquet")):
+                if path.name not in self._names:
+                    self._names.add(path.name)
+                    part = pd.read_parquet(path)
+                    self._all.update(
+                        zip(
+                            part["key"], zip(part["logp"], part["tokens"], strict=True), strict=True
+                        )
+                    )
+        return self._all
+
+    def add(self, finished: list[tuple[str, float, int]]) -> None:
+        """Take a finished batch; writes to disk about once a second."""
+        self._fresh.extend(finished)
+        self._all.update((key, (logp, tokens)) for key, logp, tokens in finished)
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not yet on disk."""
+        if self._folder is None or not self._fresh:
+            return
+        part = pd.DataFrame(self._fresh, columns=["key", "logp", "tokens"])
+        name = hashlib.blake2b("".join(part["key"]).encode(), digest_size=12).hexdigest()
+        path = self._folder / f"{name}.parquet"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.to_parquet(temporary, index=False)
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise InputError(
+                f"Could not write {path} ({error}): make room on the disk and run again; every "
+                "batch written so far is kept."
+            ) from error
+        self._names.add(path.name)
+        self._fresh, self._flushed = [], time.monotonic()
