@@ -1,0 +1,76 @@
+"""Run one notebook with papermill, refusing parameters that it does not declare.
+
+Usage: python -m workflow.execute notebooks/NAME.ipynb OUT.ipynb '{"MODEL": "…"}'
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from sycophancy.errors import InputError, unknown
+
+
+class SocketKernelManager(AsyncKernelManager):
+    """Talks to the kernel over Unix sockets: no ports to clash, nothing others can listen to."""
+
+    @default("transport")
+    def _transport(self) -> str:
+        return "ipc"
+
+
+def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
+    """Run `notebook` with `parameters`, writing the executed copy cell by cell.
+
+    Raises InputError for a parameter it does not declare (papermill only logs it), and with the
+    one sentence of the cell that failed where it failed for an InputError of its own.
+    """
+    if not notebook.is_file():
+        raise InputError(f"There is no notebook {notebook}: check the path.")
+    declared = papermill.inspect_notebook(str(notebook))
+    for name in parameters:
+        if name not in declared:
+            raise unknown(f"parameter of {notebook.stem}", name, declared)
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            # papermill formats this path: braces in it would be read as fields
+            str(executed).replace("{", "{{").replace("}", "}}"),
+            parameters=parameters,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            kernel_manager_class=SocketKernelManager,
+        )
+    except PapermillExecutionError as error:
+        if error.ename == "InputError":
+            raise InputError(error.evalue) from None
+        raise
+
+
+def main(arguments: list[str]) -> None:
+    notebook, executed, parameters = arguments
+    try:
+        execute(Path(notebook), Path(executed), json.loads(parameters))
+    except InputError as error:
+        sys.exit(f"{Path(notebook).stem}: {error}")
+    except PapermillExecutionError as error:
+        last = "\n".join(error.traceback[-3:])
+        sys.exit(
+            f"{Path(notebook).stem} failed in cell {error.exec_count}: {error.ename}: "
+            f"{error.evalue}\n{last}\nThe executed copy is {executed}."
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,218 @@
+"""Run a profile's notebooks under Snakemake, show how far they are, publish figures, print a table.
+
+Usage: make reproduce [PROFILE=…]   or   make measure MODEL=… [SET="N=20 FORMAT=chat"]
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sycophancy.errors import InputError
+from workflow import grid
+from workflow.grid import ROOT
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        overrides = dict(grid.parse_override(text) for text in options.set)
+        check_model(options.model)
+        cells, publishes = grid.read_profile(options.profile, options.model, overrides)
+        folders = {
+            name: ROOT / grid.run_folder(options.profile, options.model, name) for name in cells
+        }
+        with one_at_a_time():
+            code = run_snakemake(options.profile, options.model, overrides, folders)
+        if code:
+            print("Stopped. What is finished is kept: the same command goes on from there.")
+            return code
+        if publishes and not overrides:
+            publish(folders.values(), ROOT / "figures")
+        print_table(folders)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
+    return parser.parse_args(arguments)
+
+
+def check_model(model: str | None) -> None:
+    """Raise InputError for a model that cannot be loaded, before a notebook starts."""
+    if model is None:
+        return
+    from sycophancy import models, runs  # takes seconds: only where a name is to be checked
+
+    if not model.strip():
+        raise InputError(
+            "make measure needs a model: MODEL=a KerasHub preset, hf://owner/name, or a folder."
+        )
+    for name in runs.as_list(model):
+        models.check_name(name)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold the lock of runs/: two batches at once would write into the same folders."""
+    (ROOT / "runs").mkdir(exist_ok=True)
+    with (ROOT / "runs" / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                "Another make reproduce or make measure is running in this checkout: wait for it."
+            ) from None
+        yield
+
+
+def run_snakemake(
+    profile: str, model: str | None, overrides: dict[str, Any], folders: dict[str, Path]
+) -> int:
+    """Run Snakemake and report progress until it ends; return its exit status.
+
+    A kill −9 leaves Snakemake's own lock behind: since we hold ours, it is stale and is cleared.
+    """
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
+    command += ["--config", f"profile={profile}", f"model={model or ''}"]
+    command += [f"overrides={json.dumps(overrides)}"]
+    if list((ROOT / ".snakemake" / "locks").glob("*")):
+        subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
+    command += ["--cores", "1", "--resources", "device=1", "--rerun-incomplete", "--keep-going"]
+    command += ["--rerun-triggers", "mtime", "params", "input", "--quiet", "all", "--nocolor"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_blocking(process.stderr.fileno(), False)  # type: ignore[union-attr]
+    errors = ""
+    reporter = Reporter(folders)
+    while process.poll() is None:
+        errors += process.stderr.read() or ""  # type: ignore[union-attr]
+        reporter.report()
+        time.sleep(0.5)
+    errors += process.stderr.read() or ""  # type: ignore[union-attr]
+    reporter.close()
+    if process.returncode:
+        print(errors.strip()[-4000:], file=sys.stderr)
+    return process.returncode
+
+
+class Reporter:
+    """Print which notebook is running and how far it is, from the run folders' progress files."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self._folders = folders
+        self._terminal = sys.stdout.isatty()
+        self._last = 0.0
+        self._open = False
+
+    def report(self) -> None:
+        """Print a line: in a terminal over the last one twice a second, else every 15 seconds."""
+        now = time.monotonic()
+        if now - self._last < (0.5 if self._terminal else 15):
+            return
+        for notebook, folder in self._folders.items():
+            try:
+                state = json.loads((folder / "progress.json").read_text())
+            except (OSError, ValueError):
+                continue
+            self._last = now
+            self._print(f"{notebook:<20} {describe(state)}")
+            return
+
+    def _print(self, line: str) -> None:
+        if self._terminal:
+            print(f"\r{line:<100}", end="", flush=True)
+            self._open = True
+        else:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        """End the line that a terminal shows."""
+        if self._open:
+            print()
+
+
+def describe(state: dict[str, Any]) -> str:
+    """Return a progress file in words: share done, tokens, speed, time left."""
+    share = state["done"] / state["total"] if state["total"] else 1.0
+    eta = state["eta_seconds"]
+    left = str(timedelta(seconds=round(eta))) if eta is not None else "unknown"
+    return (
+        f"{state['label']}  {share:4.0%}  {state['done']:,} of {state['total']:,} tokens  "
+        f"{state['rate']:,.0f} tokens/s  {left} left"
+    )
+
+
+def publish(folders: Any, target: Path) -> None:
+    """Copy the figures of finished runs into figures/, where they differ from what is there."""
+    target.mkdir(exist_ok=True)
+    for folder in folders:
+        for path in sorted((folder / "figures").glob("fig*")):
+            old = target / path.name
+            if not old.is_file() or old.read_bytes() != path.read_bytes():
+                shutil.copyfile(path, old)
+                print(f"wrote {old.relative_to(ROOT)}")
+
+
+def print_table(folders: dict[str, Path]) -> None:
+    """Print the short table: suite, answer format, n, rate and shift with intervals."""
+    rows = []
+    for folder in folders.values():
+        content = json.loads((folder / "metrics.json").read_text())
+        rows += content["rows"]
+    table = short_table(pd.DataFrame(rows))
+    if not table.empty:
+        print(table.to_string(index=False))
+    for name, folder in folders.items():
+        print(f"{name}: tables and executed notebook in {folder.relative_to(ROOT)}")
+
+
+def short_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per model, suite and answer format from the metrics of the notebooks."""
+    if metrics.empty:
+        return metrics
+    # "all" marks the row over both truths; a suite without truth has that row alone
+    overall = metrics[(metrics["truth"] == "all") & metrics["metric"].isin(["rate", "shift"])]
+    out = []
+    keys = ["model", "suite", "answer_format"]
+    for key, group in overall.groupby(keys, sort=False):
+        row = dict(zip(keys, key, strict=True))
+        for metric in ("rate", "shift"):
+            found = group[group["metric"] == metric]
+            if len(found):
+                value = found.iloc[0]
+                row["n"] = int(value["n"])
+                row[metric] = (
+                    f"{value['value']:+.3f}" if metric == "shift" else f"{value['value']:.1%}"
+                )
+                bounds = (value["low"], value["high"])
+                text = [f"{b:+.3f}" if metric == "shift" else f"{b:.1%}" for b in bounds]
+                row[f"{metric} 95 %"] = f"{text[0]} … {text[1]}"
+        out.append(row)
+    return pd.DataFrame(out).fillna("")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
