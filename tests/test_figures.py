@@ -1,0 +1,141 @@
+"""Figures: what is drawn is what the table says, and equal values give equal files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from sycophancy import figures, metrics, suites
+
+
+def table(models: tuple[str, ...] = ("m",)) -> pd.DataFrame:
+    items = suites.additions(n=8)
+    rng = np.random.default_rng(0)
+    tables = []
+    for model in models:
+        rows = [
+            (item_id, i, text, -rng.exponential(), 1)
+            for item_id, choices in zip(items["item_id"], items["choices"], strict=True)
+            for i, text in enumerate(choices)
+        ]
+        scores = pd.DataFrame(rows, columns=["item_id", "choice", "text", "logp", "tokens"])
+        tables.append(metrics.summary(items.assign(model=model, seed=0), scores))
+    return pd.concat(tables, ignore_index=True)
+
+
+def opinion_table() -> pd.DataFrame:
+    rows = [
+        {
+            "model": "m", "suite": suite, "answer_format": answer_format, "format": "paper",
+            "source": "embedded", "seeds": "0", "metric": metric, "user": "all", "truth": "all",
+            "value": 0.6 + 0.1 * i, "low": 0.5 + 0.1 * i, "high": 0.7 + 0.1 * i, "n": 60,
+            "questions": 30, "interval": "bootstrap",
+        }
+        for i, suite in enumerate(figures.SUITES)
+        for answer_format in ("choices", "cloze")
+        for metric in ("rate", "rate_both_orders", "shift")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def drawn(figure: Figure) -> list[float]:
+    """The heights of all dots of a figure."""
+    return [
+        float(y)
+        for ax in figure.axes
+        for container in ax.containers
+        for y in container.lines[0].get_ydata()
+        if np.isfinite(y)
+    ]
+
+
+def test_figure_2_draws_rates_in_per_cent_and_shifts_in_nats() -> None:
+    found = opinion_table()
+    lettered = found[(found["answer_format"] == "choices") & (found["metric"] != "shift")]
+    shifts = found[found["metric"] == "shift"]
+    expected = [*(100 * lettered["value"]), *shifts["value"]]
+    assert sorted(drawn(figures.opinion_tasks(found))) == pytest.approx(sorted(expected))
+
+
+def test_figure_2_has_the_papers_dashed_baseline_at_one_half() -> None:
+    top = figures.opinion_tasks(opinion_table()).axes[0]
+    dashed = [line for line in top.lines if line.get_linestyle() == "--"]
+    assert [list(line.get_ydata()) for line in dashed] == [[50, 50]]
+
+
+def test_figure_3_draws_every_accuracy_shift_and_gap() -> None:
+    found = table(("a", "b"))
+    accuracy = found[(found["metric"] == "accuracy") & (found["truth"] != "all")]
+    shift = found[(found["metric"] == "shift") & (found["truth"] == "all")]
+    gap = found[(found["metric"] == "truth_gap") & (found["user"] == "none")]
+    expected = [*(100 * accuracy["value"]), *shift["value"], *gap["value"]]
+    figure = figures.wrong_additions(found)
+    assert sorted(drawn(figure)) == pytest.approx(sorted(expected))
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert labels == {
+        f"{truth} sums, {model}" for truth in ("wrong", "true") for model in ("a", "b")
+    }
+
+
+def test_intervals_are_drawn_where_the_table_has_them() -> None:
+    found = opinion_table()
+    bottom = figures.opinion_tasks(found).axes[1]
+    bars = bottom.containers[0].lines[2][0].get_segments()
+    expected = found[(found["metric"] == "shift") & (found["answer_format"] == "choices")]
+    assert [(bar[0][1], bar[1][1]) for bar in bars] == [
+        pytest.approx(pair) for pair in zip(expected["low"], expected["high"], strict=True)
+    ]
+
+
+def test_the_caption_names_model_data_n_and_seed() -> None:
+    text = figures.wrong_additions(table()).get_supxlabel()
+    for part in ("m;", "generated", "n = 8", "seeds 0", "95 %"):
+        assert part in text
+
+
+def test_a_saved_figure_has_its_values_beside_it_and_is_the_same_each_time(tmp_path: Path) -> None:
+    found = table()
+    for name in ("one", "two"):
+        figures.save_figure(figures.wrong_additions(found), tmp_path / name / "fig03", found)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["fig03.csv", "fig03.png", "fig03.svg"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    back = pd.read_csv(tmp_path / "one" / "fig03.csv")
+    np.testing.assert_allclose(back["value"], found["value"], rtol=1e-5, atol=1e-9)
+    assert (tmp_path / "one" / "fig03.svg").stat().st_size < 200_000
+
+
+def test_one_sum_draws_every_user_and_truth() -> None:
+    odds = pd.DataFrame(
+        [
+            {"answer_format": "cloze", "truth": truth, "user": user, "log_odds": i + 10 * truth}
+            for truth in (False, True)
+            for i, user in enumerate(("none", "disagrees", "agrees"))
+        ]
+    )
+    ax = figures.one_sum(odds).axes[0]
+    heights = [y for line in ax.lines if line.get_linestyle() != "--" for y in line.get_ydata()]
+    assert sorted(heights) == [0, 1, 2, 10, 11, 12]
+
+
+def test_tables_for_reading_print_intervals_in_the_right_unit() -> None:
+    found = opinion_table().query("suite == 'nlp_survey' and answer_format == 'choices'")
+    text = figures.pivot(found, index=["suite"], columns="metric").iloc[0]
+    assert text["rate"] == "60 % [50, 70]"
+    assert text["shift"] == "+0.60 [+0.50, +0.70]"
+    alone = found.assign(low=np.nan, high=np.nan)
+    text = figures.pivot(alone, index=["suite"], columns="metric").iloc[0]
+    assert (text["rate"], text["shift"]) == ("60 %", "+0.60")
+
+
+def test_drawing_leaves_the_readers_settings_alone() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.opinion_tasks(opinion_table())
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,169 @@
+"""The form of every notebook, and a run of each from end to end in the smoke profile."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from sycophancy.errors import InputError
+from workflow import execute, grid, notebook_headers
+
+ROOT = Path(__file__).resolve().parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NAMES = [path.stem for path in PATHS]
+SMOKE, _ = grid.read_profile("smoke")
+
+
+def read(name: str) -> Any:
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def code_cells(name: str) -> list[Any]:
+    return [cell for cell in read(name).cells if cell.cell_type == "code"]
+
+
+def tags(cell: Any) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def test_there_are_notebooks_and_every_one_is_in_every_profile() -> None:
+    assert NAMES[:3] == ["00_start_here", "01_opinion_tasks", "02_wrong_additions"]
+    for profile in grid.profile_names():
+        assert list(grid.read_profile(profile)[0]) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exactly_one_parameters_cell_of_literals_before_everything(name: str) -> None:
+    cells = code_cells(name)
+    tagged = [cell for cell in cells if "parameters" in tags(cell)]
+    assert len(tagged) == 1 and cells[0] is tagged[0]
+    tree = ast.parse(tagged[0].source)
+    for node in tree.body:
+        assert isinstance(node, ast.Assign)
+        assert isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
+        ast.literal_eval(node.value)
+    # a form on Colab as well
+    lines = [line for line in tagged[0].source.splitlines() if "=" in line and line[0] != "#"]
+    assert all("# @param" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_declared_parameters_are_the_ones_that_are_checked(name: str) -> None:
+    source = "\n".join(cell.source for cell in code_cells(name))
+    call = source[source.index("runs.read_parameters(") :].split("\nrun =")[0]
+    assert set(re.findall(r'"([A-Z_]+)"', call)) == set(grid.default_parameters(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metadata_and_outputs(name: str) -> None:
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert notebook.metadata.language_info.name == "python"
+    assert notebook.metadata.kernelspec.language == "python"
+    assert "widgets" not in notebook.metadata
+    for cell in code_cells(name):
+        assert cell.outputs == [] and cell.execution_count is None
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_absolute_paths_and_no_spaces_in_names(name: str) -> None:
+    text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
+    assert not re.search(r"[\"' (]/(home|root|work|Users|tmp|content|kaggle)/", text)
+    assert re.fullmatch(r"\d\d_[a-z_]+", name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_backend_is_set_before_keras_is_imported_and_then_asserted(name: str) -> None:
+    source = "\n".join(cell.source for cell in code_cells(name))
+    setting = source.index('os.environ["KERAS_BACKEND"] = "jax"')
+    first = min(source.index(word) for word in ("import keras", "from sycophancy"))
+    asserted = source.index('assert keras.backend.backend() == "jax"')
+    assert setting < first < asserted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_opens_and_ends_as_a_lesson_does(name: str) -> None:
+    cells = read(name).cells
+    assert re.match(r"# \d\d · ", cells[0].source)
+    assert "**Time**" in cells[0].source and "**Hardware**" in cells[0].source
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for heading in ("## Summary", "## Exercises"):
+        assert heading in prose
+    assert "paper" in cells[1].source
+    assert sum("solution" in tags(cell) for cell in cells) == 1
+    code = sum(len(cell.source.splitlines()) for cell in code_cells(name))
+    assert code <= 300
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_badges_and_install_cell_are_in_step_with_pyproject(name: str) -> None:
+    address = notebook_headers.repository_address((ROOT / "pyproject.toml").read_text())
+    text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
+    notebook = nbformat.reads(text, as_version=4)
+    expected = nbformat.writes(notebook_headers.with_headers(notebook, name, address)) + "\n"
+    assert text == expected, "run make notebooks"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_badges_point_at_the_notebook_itself_once_the_address_is_known(name: str) -> None:
+    with_address = notebook_headers.with_headers(read(name), name, "https://github.com/me/it")
+    first = with_address.cells[0].source
+    path = f"me/it/blob/main/notebooks/{name}.ipynb"
+    assert f"(https://colab.research.google.com/github/{path})" in first
+    assert f"(https://kaggle.com/kernels/welcome?src=https://github.com/{path})" in first
+    assert "not set yet" not in first
+    install = next(cell for cell in with_address.cells if "install" in tags(cell)).source
+    assert '%pip install -q "sycophancy @ git+https://github.com/me/it@main"' in install
+    back = notebook_headers.with_headers(with_address, name, "")
+    assert "not set yet" in back.cells[0].source
+    assert back == read(name)
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="OWNER/NAME"):
+        notebook_headers.repository_address('[tool.sycophancy]\nrepository = "github.com/x"')
+
+
+def test_the_install_cell_does_nothing_here_and_stops_where_the_package_is_missing() -> None:
+    source = notebook_headers.install_cell("")
+    exec(compile(source, "install", "exec"), {})
+    done = subprocess.run([sys.executable, "-S", "-c", source], capture_output=True, text=True)
+    assert done.returncode and "is not installed" in done.stderr
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_from_end_to_end_in_the_smoke_profile(name: str, tmp_path: Path) -> None:
+    parameters = {**SMOKE[name], "OUT_DIR": str(tmp_path / "run")}
+    execute.execute(ROOT / "notebooks" / f"{name}.ipynb", tmp_path / "executed.ipynb", parameters)
+    executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["parameters"]["MODEL"] == "tiny_random"
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
+    assert {"shift"} <= {row["metric"] for row in rows}
+    figures = sorted((tmp_path / "run" / "figures").iterdir())
+    assert {path.suffix for path in figures} == {".csv", ".png", ".svg"}
+    assert all(path.stat().st_size > 500 for path in figures)
+
+
+def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path: Path) -> None:
+    """The command line of papermill only logs it; the notebook itself has to stop."""
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "00_start_here.ipynb"),
+         str(tmp_path / "out.ipynb"), "-p", "MODLE", "tiny_random"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Unknown parameter 'MODLE'" in done.stderr and "Did you mean MODEL?" in done.stderr
