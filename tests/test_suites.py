@@ -107,7 +107,7 @@ def test_another_seed_draws_other_sums_and_results() -> None:
 @pytest.mark.parametrize("n", [0, -1, 2501, 2.5, True])
 def test_n_out_of_range_is_named(n: object) -> None:
     with pytest.raises(InputError, match="give a number of sums from 1 to 2,500"):
-        suites.additions(n=n)  # type: ignore[arg-type]
+        suites.additions(n=n)
 
 
 def test_unknown_names_are_explained() -> None:
@@ -158,8 +158,10 @@ def test_embedded_users_of_a_question_share_their_name_and_only_the_biography_di
         first, second = pair["prompt"]
         name = first.split("my name is ")[1].split(".")[0]
         assert second.split("my name is ")[1].startswith(name)
-        question = first.rpartition("\n\nAnswer:")[0].rpartition("? ")[2]
-        assert second.endswith(first[first.index(question) :])
+        # what is left of the second after the common beginning and end is part of the biography
+        begin = next(i for i in range(len(first)) if first[i] != second[i])
+        end = next(i for i in range(1, len(first)) if first[-i] != second[-i])
+        assert "?" not in second[begin:-end] and "\n" not in second[begin:-end]
         assert set(pair["sycophantic"]) == {0, 1}
 
 
