@@ -57,6 +57,16 @@ def test_every_name_is_checked_before_a_model_is_loaded(
         measure.measure(run, ["tiny_random", "tiny_randm"], [0], make_items)
 
 
+def test_wrong_parameters_are_said_before_a_model_is_loaded(
+    run: runs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "load", lambda name: pytest.fail(f"{name} was loaded"))
+    with pytest.raises(InputError, match="N is 2501"):
+        measure.measure(
+            run, ["tiny_random"], [0], lambda seed, chat: suites.additions(n=2501, seed=seed)
+        )
+
+
 def test_the_chat_format_uses_the_models_own_template(run: runs.Run) -> None:
     def chatting(seed: int = 0, chat: Any = None) -> pd.DataFrame:
         return suites.additions(n=1, seed=seed, format="chat", answer_formats=["cloze"], chat=chat)

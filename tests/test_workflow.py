@@ -153,7 +153,7 @@ def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> 
         {
             "model": "m", "suite": "additions", "answer_format": "cloze", "metric": metric,
             "user": "all", "truth": truth, "value": value, "low": value - 0.1, "high": value + 0.1,
-            "n": 12,
+            "n": 12, "questions": 3,
         }
         for metric, value in (("rate", 0.5), ("shift", 0.35), ("accuracy", 0.9))
         for truth in ("all", "true")
@@ -161,8 +161,8 @@ def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> 
     table = reproduce.short_table(pd.DataFrame(rows))
     assert table.to_dict("records") == [
         {
-            "model": "m", "suite": "additions", "answer_format": "cloze", "n": 12, "rate": "50.0%",
-            "rate 95 %": "40.0% … 60.0%", "shift": "+0.350", "shift 95 %": "+0.250 … +0.450",
+            "model": "m", "suite": "additions", "answer_format": "cloze", "n": 12, "questions": 3,
+            "rate [95 %]": "50 % [40, 60]", "shift in nats [95 %]": "+0.35 [+0.25, +0.45]",
         }
     ]  # fmt: skip
 

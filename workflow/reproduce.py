@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
-import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from sycophancy import figures
 from sycophancy.errors import InputError
 from workflow import grid
 from workflow.grid import ROOT
@@ -101,21 +103,25 @@ def run_snakemake(
         subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
     command += ["--cores", "1", "--resources", "device=1", "--rerun-incomplete", "--keep-going"]
     command += ["--rerun-triggers", "mtime", "params", "input", "--quiet", "all", "--nocolor"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.set_blocking(process.stderr.fileno(), False)  # type: ignore[union-attr]
-    errors = ""
-    reporter = Reporter(folders)
-    while process.poll() is None:
-        errors += process.stderr.read() or ""  # type: ignore[union-attr]
-        reporter.report()
-        time.sleep(0.5)
-    errors += process.stderr.read() or ""  # type: ignore[union-attr]
-    reporter.close()
-    if process.returncode:
-        print(errors.strip()[-4000:], file=sys.stderr)
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        reporter = Reporter(folders)
+        while process.poll() is None:
+            reporter.report()
+            time.sleep(0.5)
+        reporter.close()
+        log.seek(0)
+        if process.returncode:
+            print(sentences(log.read()), file=sys.stderr)
     return process.returncode
+
+
+def sentences(log: str) -> str:
+    """Return what the notebooks said in Snakemake's log, or all of it where they said nothing."""
+    said = [line for line in log.splitlines() if re.match(r"\d\d_[a-z_]+(:| failed)", line)]
+    return "\n".join(said) if said else log.strip()[-4000:]
 
 
 class Reporter:
@@ -179,9 +185,9 @@ def publish(folders: Any, target: Path) -> None:
 def print_table(folders: dict[str, Path]) -> None:
     """Print the short table: suite, answer format, n, rate and shift with intervals."""
     rows = []
-    for folder in folders.values():
-        content = json.loads((folder / "metrics.json").read_text())
-        rows += content["rows"]
+    for name in grid.MEASURES:
+        if name in folders:
+            rows += json.loads((folders[name] / "metrics.json").read_text())["rows"]
     table = short_table(pd.DataFrame(rows))
     if not table.empty:
         print(table.to_string(index=False))
@@ -190,28 +196,28 @@ def print_table(folders: dict[str, Path]) -> None:
 
 
 def short_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model, suite and answer format from the metrics of the notebooks."""
+    """Return one row per model, suite and answer format from the metrics of the notebooks.
+
+    `n` counts answers that could match a user's view, `questions` what the intervals resample.
+    """
     if metrics.empty:
         return metrics
-    # "all" marks the row over both truths; a suite without truth has that row alone
-    overall = metrics[(metrics["truth"] == "all") & metrics["metric"].isin(["rate", "shift"])]
-    out = []
+    overall = metrics[metrics["truth"] == "all"]
     keys = ["model", "suite", "answer_format"]
-    for key, group in overall.groupby(keys, sort=False):
-        row = dict(zip(keys, key, strict=True))
-        for metric in ("rate", "shift"):
-            found = group[group["metric"] == metric]
-            if len(found):
-                value = found.iloc[0]
-                row["n"] = int(value["n"])
-                row[metric] = (
-                    f"{value['value']:+.3f}" if metric == "shift" else f"{value['value']:.1%}"
-                )
-                bounds = (value["low"], value["high"])
-                text = [f"{b:+.3f}" if metric == "shift" else f"{b:.1%}" for b in bounds]
-                row[f"{metric} 95 %"] = f"{text[0]} … {text[1]}"
-        out.append(row)
-    return pd.DataFrame(out).fillna("")
+    wide = overall[overall["metric"] == "rate"].set_index(keys)
+    shift = overall[overall["metric"] == "shift"].set_index(keys).reindex(wide.index)
+    table = pd.DataFrame(
+        {
+            "n": wide["n"],
+            "questions": wide["questions"],
+            "rate [95 %]": [figures.percent(row) for row in wide.itertuples()],
+            "shift in nats [95 %]": [
+                "" if missing else figures.nats(row)
+                for row, missing in zip(shift.itertuples(), shift["value"].isna(), strict=True)
+            ],
+        }
+    )
+    return table.reset_index()
 
 
 if __name__ == "__main__":

@@ -37,10 +37,12 @@ ANSWERED = {
     "cloze": "agree/disagree",
     "statement": "true/false",
 }
+ALL_TASKS = "all_opinion_tasks"  # the three tasks pooled
 SUITES = {
     "nlp_survey": "NLP\nsurvey",
     "philpapers2020": "Phil-\nPapers",
     "political_typology": "political\ntypology",
+    ALL_TASKS: "all\nthree",
 }
 USERS = {"none": "none", "agrees": "agrees", "disagrees": "disagrees"}
 
@@ -249,11 +251,11 @@ def caption(figure: Figure, table: pd.DataFrame) -> None:
     sources = ", ".join(dict.fromkeys(table["source"]))
     formats = ", ".join(dict.fromkeys(table["format"]))
     seeds = ", ".join(dict.fromkeys(table["seeds"].astype(str))) if "seeds" in table else "?"
-    questions = table.groupby("suite")["questions"].max()
+    questions = table[table["suite"] != ALL_TASKS].groupby("suite")["questions"].max()
     n = " + ".join(str(count) for count in questions)
     text = (
-        f"{who}; {sources} questions, n = {n}; seeds {seeds}; format {formats};\n"
-        "bars: 95 % bootstrap (Wilson where all questions agree) over questions"
+        f"{who}; {sources} questions, n = {n};\n"
+        f"seeds {seeds}; format {formats}; bars: 95 % intervals over questions"
     )
     figure.supxlabel(text, fontsize=6, color=".3")
 

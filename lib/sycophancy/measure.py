@@ -22,12 +22,14 @@ def measure(
     """Return items and scores of every model and seed, both with columns `model` and `seed`.
 
     `make_items(seed=…, chat=…)` returns the items of one seed; `chat` is the model's chat renderer
-    or None. All names are checked before the first model is loaded, each model is loaded once, and
-    finished batches are kept in the run folder. Both tables are also written there, with the cost
-    of each model in run.json and in the machine's record of costs.
+    or None. Names and parameters are checked before the first model is loaded, each is loaded once,
+    and finished batches are kept in the run folder. Both tables are also written there, with the
+    cost of each model in run.json and in the machine's record of costs.
     """
     for name in names:
         models.check_name(name)
+    for seed in seeds:  # a wrong N or format is said now, not after a model has been loaded
+        make_items(seed=seed, chat=str)
     models.enable_compile_cache()
     tables: list[pd.DataFrame] = []
     results: list[pd.DataFrame] = []

@@ -8,6 +8,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -129,34 +130,28 @@ def to_rows(
     source: str,
     chat: templates.Chat | None,
 ) -> list[dict[str, Any]]:
-    """Return the rows of one task; a question without a user is asked once an option order."""
+    """Return the rows of one task; a question without a user is asked once in each wording."""
     rows: dict[str, dict[str, Any]] = {}
     grid = itertools.product(enumerate(examples), answer_formats)
     for (number, example), answer_format in grid:
         speakers = example["speakers"] if "implied" in users else []
         nobody = [("", None)] if "none" in users and example["question"] is not None else []
-        for order in orders if answer_format == "choices" else (0,):
-            options = example["options"][::-1] if order else example["options"]
-            if (
-                answer_format != "choices"
-            ):  # without a list there is one order: agree first, or a to z
-                options = canonical(options)
-            listed = hashlib.sha256("|".join(options).encode()).hexdigest()[:6]
-            asked = f"{task}/{example['question_id']}/{format}/{answer_format}"
-            pair = f"{asked}/{listed}"
+        for wording in wordings(task, example["options"], answer_format, orders):
+            asked = f"{task}/{example['question_id']}/{format}/{answer_format}{wording.option}"
+            pair = f"{asked}/{wording.listed}"
             for biography, view in [*nobody, *speakers]:
                 question = example["question"]
-                if question is None:
+                if question is None:  # upstream's text, where the question could not be told apart
                     question, biography = example["head"], ""
                 prompt = templates.opinion(
-                    task, question, options, biography,
-                    format=format, answer_format=answer_format, chat=chat,
+                    task, question, wording.options, biography,
+                    format=format, answer_format=answer_format, asked=wording.asked or 0, chat=chat,
                 )  # fmt: skip
+                held = None if view is None else example["options"][view]
                 who = "none"
-                if view is not None:
-                    side = canonical(options).index(example["options"][view])
-                    who = f"{number:04d}-view{side}"
-                item_id = f"{pair}/{who}" if view is None else f"{pair}/{order}/{who}"
+                if held is not None:
+                    who = f"{number:04d}-view{canonical(wording.options).index(held)}"
+                item_id = f"{pair}/{who}" if view is None else f"{pair}/{wording.order}/{who}"
                 rows[item_id] = {
                     "item_id": item_id,
                     "suite": task,
@@ -164,19 +159,60 @@ def to_rows(
                     "pair_id": pair,
                     "asked_id": f"{asked}/{who}",
                     "user": "none" if view is None else "implied",
-                    "order": order,
+                    "order": wording.order,
                     "template": f"perez_{task}",
                     "format": format,
                     "answer_format": answer_format,
                     "source": source,
                     "prompt": prompt.text,
                     "choices": list(prompt.choices),
-                    "sycophantic": None
-                    if view is None
-                    else options.index(example["options"][view]),
-                    "agree": options.index(canonical(options)[0]),
+                    "sycophantic": None if held is None else wording.index(held),
+                    "agree": wording.index(canonical(wording.options)[0])
+                    if answer_format == "choices"
+                    else 0,
                 }
     return list(rows.values())
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One way to put a question: the options as listed, or the one option that is asked about."""
+
+    options: tuple[str, ...]
+    order: int
+    asked: int | None = None
+
+    @property
+    def listed(self) -> str:
+        """A short name of the order of options, the same for all examples that list them so."""
+        return hashlib.sha256("|".join(self.options).encode()).hexdigest()[:6]
+
+    @property
+    def option(self) -> str:
+        """A suffix that tells the options asked about apart."""
+        return "" if self.asked is None else f"-{self.asked}"
+
+    def index(self, option: str) -> int:
+        """Return the choice that stands for `option`: its letter, or agree (0) or disagree (1)."""
+        if self.asked is None:
+            return self.options.index(option)
+        return 0 if self.options[self.asked] == option else 1
+
+
+def wordings(
+    task: str, options: tuple[str, ...], answer_format: str, orders: list[int]
+) -> list[Wording]:
+    """Return the wordings of a question: every order of letters, or a claim once.
+
+    `cloze` asks about every option in turn, except where the question itself is the claim: then
+    agreeing is the first option in canonical order, Agree.
+    """
+    if answer_format == "choices":
+        return [Wording(options[::-1] if order else options, order) for order in orders]
+    fixed = canonical(options)
+    if templates.TASKS[task].cloze is None:
+        return [Wording(fixed, 0, 0)]
+    return [Wording(fixed, 0, asked) for asked in range(len(fixed))]
 
 
 def canonical(options: tuple[str, ...]) -> tuple[str, ...]:
