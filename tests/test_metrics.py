@@ -363,10 +363,11 @@ def test_flips_need_matching_answers() -> None:
 # --- properties
 
 
-odds_lists = st.lists(st.floats(-5, 5), min_size=24, max_size=24)
+# thousandths: a difference is either a tie or far larger than rounding
+odds_lists = st.lists(st.integers(-5000, 5000).map(lambda i: i / 1000), min_size=24, max_size=24)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(odds_lists)
 def test_the_shift_changes_its_sign_with_the_users(odds: list[float]) -> None:
     items = opinions(4)
@@ -378,7 +379,7 @@ def test_the_shift_changes_its_sign_with_the_users(odds: list[float]) -> None:
     assert forth == pytest.approx(-back, abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(odds_lists, st.randoms(use_true_random=False))
 def test_neither_the_order_of_rows_nor_a_constant_matters(
     odds: list[float], random: object
@@ -398,7 +399,7 @@ def test_neither_the_order_of_rows_nor_a_constant_matters(
         np.testing.assert_allclose(both["value_x"], both["value_y"], atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(odds_lists)
 def test_swapping_the_choices_with_their_indices_changes_nothing(odds: list[float]) -> None:
     items = opinions(4)

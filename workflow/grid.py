@@ -41,13 +41,13 @@ def read_profile(
     grid: dict[str, dict[str, Any]] = {k: dict(v) for k, v in content["notebooks"].items()}
     if model is not None:
         grid = {name: {**grid[name], "MODEL": model} for name in MEASURES}
+    known = {key for name in grid for key in default_parameters(name)}
+    for key in overrides or {}:
+        if key not in known:
+            raise unknown("parameter", key, sorted(known))
     for name, parameters in grid.items():
         declared = default_parameters(name)
-        for key, value in (overrides or {}).items():
-            if not any(key in default_parameters(other) for other in grid):
-                raise unknown("parameter", key, declared)
-            if key in declared:
-                parameters[key] = value
+        parameters.update({k: v for k, v in (overrides or {}).items() if k in declared})
         for key in parameters:
             if key not in declared:
                 raise unknown(f"parameter of {name}", key, declared)

@@ -102,9 +102,9 @@ def run_snakemake(
     if list((ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
     command += ["--cores", "1", "--resources", "device=1", "--rerun-incomplete", "--keep-going"]
-    command += ["--rerun-triggers", "mtime", "params", "input", "--quiet", "all", "--nocolor"]
+    command += ["--rerun-triggers", "mtime", "params", "input", "--nocolor"]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         reporter = Reporter(folders)
@@ -179,7 +179,7 @@ def publish(folders: Any, target: Path) -> None:
             old = target / path.name
             if not old.is_file() or old.read_bytes() != path.read_bytes():
                 shutil.copyfile(path, old)
-                print(f"wrote {old.relative_to(ROOT)}")
+                print(f"wrote {target.name}/{old.name}")
 
 
 def print_table(folders: dict[str, Path]) -> None:
