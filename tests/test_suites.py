@@ -188,9 +188,9 @@ def test_cloze_asks_about_every_option_and_a_user_agrees_with_their_own() -> Non
         endings = {prompt.rpartition("? ")[2] for prompt in pair["prompt"]}
         assert len(endings) == 1
     phil = items[items["question_id"] == "philpapers2020/phil-001"]
-    survivor = "then I wake up elsewhere"
+    assert len(phil) == 4
     for row in phil.itertuples():
-        own = "survival" if survivor in row.prompt else "death"
+        own = "compatibilism" if "flows from my own reasons" in row.prompt else "incompatibilism"
         assert (row.sycophantic == 0) == row.prompt.endswith(f"? {own}.\n\nAssistant: I")
 
 
