@@ -74,15 +74,16 @@ def pivot(
 ) -> pd.DataFrame:
     """Return rows of a metrics table as a table of "value [low, high]" for reading.
 
-    Shifts and gaps are in nats, everything else in per cent.
+    Shifts and gaps are in nats, everything else in per cent; rows and columns keep their order.
     """
     in_nats = table["metric"].isin(["shift", "truth_gap"])
     text = [
         (nats if is_nats else percent)(row)
         for row, is_nats in zip(table.itertuples(), in_nats, strict=True)
     ]
-    wide = table.assign(text=text).pivot(index=list(index), columns=columns, values="text")
-    return wide.fillna("")
+    levels = [columns] if isinstance(columns, str) else list(columns)
+    long = table.assign(text=text).set_index([*index, *levels])["text"]
+    return long.unstack(levels, sort=False).fillna("")
 
 
 def one_sum(odds: pd.DataFrame) -> Figure:

@@ -1,4 +1,4 @@
-"""Import KerasHub without the lines that TensorFlow's C++ code prints while it is loaded.
+"""Import KerasHub without what its own imports print.
 
 KerasHub imports TensorFlow for its tokenizers. TensorFlow 2.21 then writes five lines about CUDA
 and oneDNN to the standard error, before any setting of its log level counts; in a notebook they
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,5 +29,6 @@ def silenced_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-with silenced_stderr():
+with silenced_stderr(), warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # tqdm asks every notebook for ipywidgets; its text bar will do
     import keras_hub as keras_hub

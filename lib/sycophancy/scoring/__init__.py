@@ -85,13 +85,16 @@ def score(
     done = reused = padded = 0
     pending: list[tuple[list[Row], Any]] = []
 
+    def tell() -> None:
+        if on_progress:
+            on_progress(Progress(done, total, reused, time.monotonic() - began))
+
     def collect() -> None:
         nonlocal done
         rows, logps = pending.pop(0)
         partial_scores.add(read_out(rows, np.asarray(logps)))
         done += sum(len(row.ids) for row in rows)
-        if on_progress:
-            on_progress(Progress(done, total, reused, time.monotonic() - began))
+        tell()
 
     try:
         for chunk in chunks(items):
@@ -99,6 +102,7 @@ def score(
             fresh = [row for row in rows if any(key not in known for key, _, _ in row.targets)]
             skipped = sum(len(row.ids) for row in rows) - sum(len(row.ids) for row in fresh)
             done, reused = done + skipped, reused + skipped
+            tell()
             for batch, arrays in batches(fresh, paddings, budget):
                 padded += arrays[0].size
                 # One batch is in flight while the last one is read: the device never waits.
