@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,11 @@ def embedded() -> models.LanguageModel:
     """The real model; fetched and converted on first use, from then on read from the cache."""
     models.enable_compile_cache()
     return models.load("smollm2_135m_instruct")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def published_figures_stay_as_they_are() -> Iterator[None]:
+    """Tests never change what the README shows."""
+    before = {path: path.read_bytes() for path in sorted((ROOT / "figures").glob("*"))}
+    yield
+    assert before == {path: path.read_bytes() for path in sorted((ROOT / "figures").glob("*"))}

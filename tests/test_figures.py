@@ -133,6 +133,14 @@ def test_tables_for_reading_print_intervals_in_the_right_unit() -> None:
     assert (text["rate"], text["shift"]) == ("60 %", "+0.60")
 
 
+def test_tables_for_reading_keep_the_order_of_rows_and_columns() -> None:
+    found = table()
+    accuracy = found[(found["metric"] == "accuracy") & (found["truth"] == "false")]
+    wide = figures.pivot(accuracy, index=["answer_format"], columns="user")
+    assert list(wide.columns) == ["none", "agrees", "disagrees"]
+    assert list(wide.index) == ["choices", "cloze", "statement"]
+
+
 def test_drawing_leaves_the_readers_settings_alone() -> None:
     import matplotlib
 

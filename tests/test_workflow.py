@@ -234,9 +234,9 @@ def test_reproduce_runs_resumes_and_then_does_nothing(tmp_path: Path) -> None:
     assert figures == {p: p.read_bytes() for p in (copy / "figures").glob("*")}
 
     # a notebook that fails says why in a sentence, and its executed copy stays
-    failed = run_reproduce(copy, "--profile", "smoke", "--set", "FORMAT=chats")
+    failed = run_reproduce(copy, "--profile", "smoke", "--set", "N=-1")
     assert failed.returncode != 0
-    assert "Unknown format 'chats'" in failed.stderr
+    assert "02_wrong_additions: N is -1: give a number of sums" in failed.stderr
     assert (copy / "runs" / "smoke" / "02_wrong_additions" / "executed.ipynb").is_file()
 
 

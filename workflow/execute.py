@@ -62,6 +62,8 @@ def main(arguments: list[str]) -> None:
     notebook, executed, parameters = arguments
     try:
         execute(Path(notebook), Path(executed), json.loads(parameters))
+    except KeyboardInterrupt:
+        sys.exit(f"{Path(notebook).stem}: interrupted")
     except InputError as error:
         sys.exit(f"{Path(notebook).stem}: {error}")
     except PapermillExecutionError as error:

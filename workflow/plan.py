@@ -91,16 +91,17 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
     options = parser.parse_args()
     try:
-        overrides = dict(grid.parse_override(text) for text in options.set)
+        overrides = dict(map(grid.parse_override, options.set))
         table = plan(options.profile, options.model, overrides)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     print(table.to_string(index=False))
+    new = table[table["state"] == "to run"]
     print(
         f"{table['notebook'].nunique()} notebooks, {len(table)} runs, {table['items'].sum():,} "
-        f"items, {table['tokens'].sum():,} tokens, {table['minutes'].sum():.0f} minutes "
-        "if nothing has run yet"
+        f"items, {table['tokens'].sum():,} tokens, {table['minutes'].sum():.0f} minutes in all, "
+        f"{new['minutes'].sum():.0f} of them still to run"
     )
     return 0
 

@@ -32,14 +32,14 @@ from workflow.grid import ROOT
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        overrides = dict(grid.parse_override(text) for text in options.set)
+        overrides = dict(map(grid.parse_override, options.set))
         check_model(options.model)
         cells, publishes = grid.read_profile(options.profile, options.model, overrides)
         folders = {
             name: ROOT / grid.run_folder(options.profile, options.model, name) for name in cells
         }
         with one_at_a_time():
-            code = run_snakemake(options.profile, options.model, overrides, folders)
+            code = run_snakemake(options.profile, options.model, options.set, folders)
         if code:
             print("Stopped. What is finished is kept: the same command goes on from there.")
             return code
@@ -90,7 +90,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def run_snakemake(
-    profile: str, model: str | None, overrides: dict[str, Any], folders: dict[str, Path]
+    profile: str, model: str | None, settings: list[str], folders: dict[str, Path]
 ) -> int:
     """Run Snakemake and report progress until it ends; return its exit status.
 
@@ -98,22 +98,25 @@ def run_snakemake(
     """
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     command += ["--config", f"profile={profile}", f"model={model or ''}"]
-    command += [f"overrides={json.dumps(overrides)}"]
+    command += [f"overrides={json.dumps(settings)}"]
     if list((ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
     command += ["--cores", "1", "--resources", "device=1", "--rerun-incomplete", "--keep-going"]
     command += ["--rerun-triggers", "mtime", "params", "input", "--nocolor"]
+    for folder in folders.values():  # what an interrupted run last said of itself
+        (folder / "progress.json").unlink(missing_ok=True)
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        interrupts: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         reporter = Reporter(folders)
         while process.poll() is None:
             reporter.report()
             time.sleep(0.5)
         reporter.close()
         log.seek(0)
-        if process.returncode:
+        if process.returncode and not interrupts:
             print(sentences(log.read()), file=sys.stderr)
     return process.returncode
 
@@ -164,10 +167,11 @@ def describe(state: dict[str, Any]) -> str:
     """Return a progress file in words: share done, tokens, speed, time left."""
     share = state["done"] / state["total"] if state["total"] else 1.0
     eta = state["eta_seconds"]
-    left = str(timedelta(seconds=round(eta))) if eta is not None else "unknown"
+    left = f"{timedelta(seconds=round(eta))} left" if eta is not None else "kept from before"
+    name = state["label"] if len(state["label"]) <= 40 else f"…{state['label'][-39:]}"
     return (
-        f"{state['label']}  {share:4.0%}  {state['done']:,} of {state['total']:,} tokens  "
-        f"{state['rate']:,.0f} tokens/s  {left} left"
+        f"{name}  {share:4.0%}  {state['done']:,} of {state['total']:,} tokens  "
+        f"{state['rate']:,.0f} tokens/s  {left}"
     )
 
 
