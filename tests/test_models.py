@@ -13,6 +13,7 @@ import keras_hub
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 import hf_folder
 from sycophancy import models, scoring
@@ -119,12 +120,23 @@ def test_a_truncated_keras_weights_file_is_explained(tmp_path: Path) -> None:
         models.load(str(tmp_path))
 
 
-def test_an_unreachable_hub_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (LocalEntryNotFoundError("offline"), "hub cannot be reached"),
+        (ConnectionError("Failed to resolve 'hub'"), "hub cannot be reached"),
+        (RuntimeError("404 Client Error. Repository Not Found"), "There is no model"),
+        (RuntimeError("401 Client Error: gated repo"), "accept its licence"),
+    ],
+)
+def test_what_a_hub_answers_is_explained(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise ConnectionError("Failed to resolve 'hub'")
+        raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
-    with pytest.raises(InputError, match="its hub cannot be reached"):
+    with pytest.raises(InputError, match=words):
         models.load("hf://owner/name")
 
 

@@ -101,7 +101,9 @@ def run_snakemake(
     command += [f"overrides={json.dumps(settings)}"]
     if list((ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
-    command += ["--cores", "1", "--resources", "device=1", "--rerun-incomplete", "--keep-going"]
+    command += ["--cores", "1", "--resources", "device=1", "--rerun-incomplete"]
+    if model is None:  # a model that one notebook cannot load, the other cannot either
+        command += ["--keep-going"]
     command += ["--rerun-triggers", "mtime", "params", "input", "--nocolor"]
     for folder in folders.values():  # what an interrupted run last said of itself
         (folder / "progress.json").unlink(missing_ok=True)

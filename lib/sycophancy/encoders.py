@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from tokenizers import Tokenizer
 
 from sycophancy.errors import InputError
@@ -146,6 +146,11 @@ def _find(preset: str, filename: str) -> Path | None:
     if preset.startswith("hf://"):
         try:
             return Path(huggingface_hub.hf_hub_download(preset.removeprefix("hf://"), filename))
+        except LocalEntryNotFoundError as error:  # a subclass of the next, and not what it says
+            raise InputError(
+                f"{preset!r} is not on this machine and Hugging Face's hub cannot be reached: "
+                "connect to the network, or give a local folder."
+            ) from error
         except EntryNotFoundError:
             return None
     path = Path(preset) / filename

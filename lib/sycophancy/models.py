@@ -219,6 +219,8 @@ def _explain(name: str, error: Exception) -> str:
     """Return one sentence for what a hub or a file reader raised."""
     text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     low = text.lower()
+    if "repository not found" in low or "404" in low:
+        return f"There is no model {name!r} on its hub, or it is private: check the name ({text})."
     if any(word in low for word in ("403", "401", "gated", "consent", "license", "licence")):
         return (
             f"The hub refused {name!r}: accept its licence on the model's page, log in with "
