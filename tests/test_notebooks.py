@@ -34,6 +34,10 @@ def tags(cell: Any) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
+def outputs(cell: Any) -> list[Any]:
+    return [output.get("data", {}) for output in cell.get("outputs", [])]
+
+
 def test_there_are_notebooks_and_every_one_is_in_every_profile() -> None:
     assert NAMES[:3] == ["00_start_here", "01_opinion_tasks", "02_wrong_additions"]
     for profile in grid.profile_names():
@@ -148,6 +152,8 @@ def test_runs_from_end_to_end_in_the_smoke_profile(name: str, tmp_path: Path) ->
     execute.execute(ROOT / "notebooks" / f"{name}.ipynb", tmp_path / "executed.ipynb", parameters)
     executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    shown = [data for cell in executed.cells for data in outputs(cell)]
+    assert any("image/png" in data for data in shown), "no figure is shown"
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["parameters"]["MODEL"] == "tiny_random"

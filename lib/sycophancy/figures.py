@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,16 @@ SUITES = {
     ALL_TASKS: "all\nthree",
 }
 USERS = {"none": "none", "agrees": "agrees", "disagrees": "disagrees"}
+
+
+class Picture(Figure):
+    """A figure that a notebook shows by itself: none of pyplot's global state is involved."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with theme():
+            self.savefig(buffer, format="png", dpi=140)
+        return buffer.getvalue()
 
 
 @contextmanager
@@ -94,7 +105,7 @@ def one_sum(odds: pd.DataFrame) -> Figure:
     """
     formats = list(dict.fromkeys(odds["answer_format"]))
     with theme():
-        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        figure = Picture(figsize=(WIDTH, 2.5), layout="constrained")
         axes = figure.subplots(1, len(formats), squeeze=False)[0]
         for ax, answer_format in zip(axes, formats, strict=True):
             for shade, marker, truth in zip(SHADES, MARKERS, (False, True), strict=False):
@@ -131,7 +142,7 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
     formats = list(dict.fromkeys(shifts["answer_format"]))
     by_format = {ANSWERED[f]: shifts[shifts["answer_format"] == f] for f in formats}
     with theme():
-        figure = Figure(
+        figure = Picture(
             figsize=(WIDTH * widening(table), 4.3 + legend_height(table)), layout="constrained"
         )
         top, bottom = figure.subplots(2, 1, sharex=True)
@@ -159,7 +170,7 @@ def wrong_additions(table: pd.DataFrame) -> Figure:
     users = list(USERS)
     moves = ["shift", "truth_gap"]
     with theme():
-        figure = Figure(
+        figure = Picture(
             figsize=(WIDTH * widening(table), 4.5 + legend_height(table)), layout="constrained"
         )
         grid = figure.subplots(2, len(formats), squeeze=False, sharey="row", height_ratios=(3, 2))
