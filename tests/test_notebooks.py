@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from sycophancy import runs
 from sycophancy.errors import InputError
 from workflow import execute, grid, notebook_headers
 
@@ -64,6 +65,17 @@ def test_the_declared_parameters_are_the_ones_that_are_checked(name: str) -> Non
     source = "\n".join(cell.source for cell in code_cells(name))
     call = source[source.index("runs.read_parameters(") :].split("\nrun =")[0]
     assert set(re.findall(r'"([A-Z_]+)"', call)) == set(grid.default_parameters(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_cells_can_be_run_again_in_a_session_that_has_run_them(name: str) -> None:
+    """No variable of a notebook may look like a misspelt parameter when cells are run twice."""
+    declared = grid.default_parameters(name)
+    tree = ast.parse("\n".join(cell.source for cell in code_cells(name)))
+    stored = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    session = {node.id: "a value" for node in stored}
+    assert len(session) > len(declared)
+    runs.read_parameters({**session, **declared}, *declared)
 
 
 @pytest.mark.parametrize("name", NAMES)
