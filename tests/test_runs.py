@@ -17,7 +17,7 @@ def test_declared_parameters_are_returned() -> None:
     assert runs.read_parameters(scope, "MODEL", "N") == {"MODEL": "m", "N": 3}
 
 
-@pytest.mark.parametrize("name", ["MODLE", "model", "NN", "n", "OTHER", "Seeds"])
+@pytest.mark.parametrize("name", ["MODLE", "model", "modle", "NN", "n", "OTHER", "Seeds"])
 def test_a_misspelt_parameter_is_refused(name: str) -> None:
     scope = {"MODEL": "m", "N": 3, "SEEDS": "0", name: "given"}
     with pytest.raises(InputError, match=f"Unknown parameter '{name}'"):

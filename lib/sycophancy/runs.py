@@ -50,7 +50,9 @@ def read_parameters(namespace: Mapping[str, Any], *names: str) -> dict[str, Any]
         ours = name in names or name.startswith("_") or name in ("In", "Out")  # IPython's own
         if ours or not isinstance(value, LITERALS):
             continue
-        near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.6)
+        # a reader's own variables are in lower case and only look like a parameter by chance
+        cutoff = 0.6 if name.isupper() else 0.75
+        near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=cutoff)
         if name.isupper() or near:
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(
