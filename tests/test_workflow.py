@@ -170,6 +170,9 @@ def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> 
 def test_progress_in_words() -> None:
     state = {"label": "m", "done": 500, "total": 2000, "rate": 100.0, "eta_seconds": 15.0}
     assert reproduce.describe(state) == "m   25%  500 of 2,000 tokens  100 tokens/s  0:00:15 left"
+    unknown = {"label": "m", "total": 2000, "rate": 0.0, "eta_seconds": None}
+    assert reproduce.describe({**unknown, "done": 0}).endswith("starting")
+    assert reproduce.describe({**unknown, "done": 2000}).endswith("kept from before")
 
 
 def snakemake_free_copy(tmp_path: Path) -> Path:

@@ -169,7 +169,9 @@ def describe(state: dict[str, Any]) -> str:
     """Return a progress file in words: share done, tokens, speed, time left."""
     share = state["done"] / state["total"] if state["total"] else 1.0
     eta = state["eta_seconds"]
-    left = f"{timedelta(seconds=round(eta))} left" if eta is not None else "kept from before"
+    left = "kept from before" if state["done"] else "starting"
+    if eta is not None:
+        left = f"{timedelta(seconds=round(eta))} left"
     name = state["label"] if len(state["label"]) <= 40 else f"…{state['label'][-39:]}"
     return (
         f"{name}  {share:4.0%}  {state['done']:,} of {state['total']:,} tokens  "
