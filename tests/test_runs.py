@@ -66,7 +66,7 @@ def test_a_run_tells_everything_needed_to_repeat_it(tmp_path: Path) -> None:
 def test_the_default_folder_depends_on_the_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "repository", lambda: tmp_path)
+    monkeypatch.setattr(runs.folder, "repository", lambda: tmp_path)
     first = runs.start("02_x", {"N": 1})
     same = runs.start("02_x", {"N": 1})
     other = runs.start("02_x", {"N": 2})

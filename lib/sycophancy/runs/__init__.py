@@ -1,0 +1,37 @@
+"""Run folders: parameters, versions, cost, progress and results, all written atomically."""
+
+from __future__ import annotations
+
+from sycophancy.runs.files import atomic, write_json
+from sycophancy.runs.folder import Run, start
+from sycophancy.runs.machine import (
+    cache_dir,
+    code_hash,
+    device,
+    git_state,
+    peak_memory_mb,
+    read_costs,
+    remember_cost,
+    repository,
+    versions,
+)
+from sycophancy.runs.parameters import as_list, parameter_hash, read_parameters
+
+__all__ = [
+    "Run",
+    "as_list",
+    "atomic",
+    "cache_dir",
+    "code_hash",
+    "device",
+    "git_state",
+    "parameter_hash",
+    "peak_memory_mb",
+    "read_costs",
+    "read_parameters",
+    "remember_cost",
+    "repository",
+    "start",
+    "versions",
+    "write_json",
+]

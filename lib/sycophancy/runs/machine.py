@@ -1,0 +1,111 @@
+"""What a run ran on: folders, versions, device, memory, and what earlier runs cost here."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import platformdirs
+
+
+PACKAGES = ("keras", "keras-hub", "jax", "jaxlib", "numpy", "pandas", "scipy", "statsmodels")
+
+
+def cache_dir() -> Path:
+    """Return the folder for downloads, presets, compiled code and costs ($SYCOPHANCY_CACHE)."""
+    return Path(os.environ.get("SYCOPHANCY_CACHE") or platformdirs.user_cache_dir("sycophancy"))
+
+
+def repository() -> Path | None:
+    """Return the checkout this package runs from, or None where it was installed as a wheel."""
+    root = Path(__file__).resolve().parents[3]
+    return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
+
+
+def remember_cost(entry: Mapping[str, Any]) -> None:
+    """Add a line to the machine's record of costs, from which `make plan` learns its minutes."""
+    path = cache_dir() / "costs.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(dict(entry)) + "\n")
+
+
+def read_costs() -> pd.DataFrame:
+    """Return the machine's record of costs, oldest first; empty where nothing has run yet."""
+    path = cache_dir() / "costs.jsonl"
+    if not path.is_file():
+        return pd.DataFrame(columns=["notebook", "model", "device", "tokens", "scoring_seconds"])
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+
+
+def code_hash(paths: Iterable[Path]) -> str:
+    """Return 16 hex digits over Python files that comments, docstrings and layout do not change."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and is_docstring(body[0]):
+                body[0] = ast.Pass()
+        digest.update(f"{path.name}\0{ast.dump(tree)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def is_docstring(node: ast.AST) -> bool:
+    """Return whether a statement is a bare string."""
+    constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return constant and isinstance(node.value.value, str)  # type: ignore[attr-defined]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Return commit and whether the tree has changes; empty outside a checkout."""
+    root = repository()
+    if root is None:
+        return {}
+    try:
+        git = ["git", "-C", str(root)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return {}
+    if commit.returncode:
+        return {}
+    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
+
+
+def device() -> str:
+    """Return the accelerator in words, or the processor and its cores where there is none."""
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.default_backend() != "cpu":
+        devices = jax.devices()
+        return f"{len(devices)} x {devices[0].device_kind}"
+    return f"cpu, {os.cpu_count()} cores, {platform.machine()}"
+
+
+def peak_memory_mb() -> float:
+    """Return the largest memory this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
