@@ -39,6 +39,7 @@ __all__ = [
     "check_claims",
     "claims",
     "count_table",
+    "names",
 ]
 
 COLUMNS = ["claim_id", "source", "group", "split", "text", "label", "others"]
@@ -103,25 +104,36 @@ def claims(
         long = too_long(table["text"], max_tokens, count_tokens)
     if apart_from is not None:
         seen = table["text"].isin(apart_from["text"]).to_numpy() & ~long
-    names = table["source"].astype(object)
-    counted["too_long"], counted["seen"] = names[long].value_counts(), names[seen].value_counts()
+    whose = table["source"].astype(object)
+    counted["too_long"], counted["seen"] = whose[long].value_counts(), whose[seen].value_counts()
     table = table[~(long | seen)].reset_index(drop=True)
     counted["kept"] = table["source"].astype(object).value_counts()
     counted["paper"] = [source.paper_rows for source in chosen]
     return table, counted.fillna(0).astype(int).rename_axis("source").reset_index()
 
 
+def names(text: str) -> list[str]:
+    """Return the source names in a comma-separated text, "all" being the paper's seventeen.
+
+    >>> names("sst2, everyday_facts")
+    ['sst2', 'everyday_facts']
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    every = [name for part in parts for name in (SOURCES if part == "all" else [part])]
+    return [source.name for source in choose(every)]
+
+
 def choose(sources: Iterable[str]) -> list[Source]:
     """Return the sources by name, each once; InputError for an unknown name or none at all."""
     if isinstance(sources, str):
         raise InputError(f"sources is the text {sources!r}: give a list, such as [{sources!r}].")
-    names = list(dict.fromkeys(sources))
-    for name in names:
+    given = list(dict.fromkeys(sources))
+    for name in given:
         if name not in EVERY_SOURCE:
             raise unknown("source", name, EVERY_SOURCE)
-    if not names:
+    if not given:
         raise InputError(f"No source is given: choose from {', '.join(EVERY_SOURCE)}.")
-    return [EVERY_SOURCE[name] for name in names]
+    return [EVERY_SOURCE[name] for name in given]
 
 
 def from_embedded(

@@ -14,7 +14,7 @@ from sycophancy.errors import InputError
 
 # Straight and typographic marks, and the `` and '' of tokenised treebank text (PAWS).
 QUOTATION_MARKS = r"[\"“”„«»]|``|''"
-GAPS = r"[\s\v\p{Z}\p{Cc}]+"  # newlines and any other run of white space or control characters
+GAPS = r"[\x00-\x20\x7f\p{Z}]+"  # newlines and any other run of white space or ASCII controls
 
 
 def clean(texts: Sequence[str] | pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:

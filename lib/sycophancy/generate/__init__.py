@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,22 @@ import pyarrow.parquet as pq
 
 from sycophancy import personas, templates
 from sycophancy.claims import EVERYDAY, check_claims
-from sycophancy.errors import InputError
-from sycophancy.generate.recipes import RECIPES, answers_at_random, plan
+from sycophancy.errors import InputError, unknown
+from sycophancy.generate.recipes import MIXES, RECIPES, answers_at_random, plan
 from sycophancy.runs import atomic
 from sycophancy.templates import Persona
 
-__all__ = ["COLUMNS", "RECIPES", "ROW_GROUP", "generate", "read", "render", "save"]
+__all__ = [
+    "COLUMNS",
+    "MIXES",
+    "RECIPES",
+    "ROW_GROUP",
+    "check",
+    "generate",
+    "read",
+    "render",
+    "save",
+]
 
 COLUMNS = [
     "prompt_id", "unit", "claim_id", "source", "group", "split", "recipe", "text", "label", "shown",
@@ -53,19 +64,49 @@ def generate(
             f"Claims of split {sorted(splits)[0]!r} are among those to train on: read them with "
             'split="train", and keep the others for evaluation.'
         )
-    templates.check(format, answer_format, chat)
+    check([recipe], n, mix=mix, format=format, answer_format=answer_format, seed=seed, chat=chat)
     rng = np.random.default_rng(seed)
     prompts = plan(table, n, recipe, rng, reuse=reuse, mix=mix)
-    agree = answers_at_random(prompts, rng) if recipe == "placebo" else prompts["truth"].to_numpy()
-    users = personas.professors(len(prompts), rng)
+    # one professor a unit: name, age and schools then tell as little of the truth as the opinion
+    users = personas.professors(prompts["unit"].nunique(), rng).iloc[prompts["unit"].to_numpy()]
     rows = table.iloc[prompts["row"].to_numpy()].reset_index(drop=True)
     prompts = pd.concat(
-        [rows.drop(columns="others"), prompts.drop(columns="row"), users], axis=1
-    ).assign(recipe=recipe, agree=agree, format=format, answer_format=answer_format)
+        [rows.drop(columns="others"), prompts.drop(columns="row"), users.reset_index(drop=True)],
+        axis=1,
+    ).assign(recipe=recipe, format=format, answer_format=answer_format)
     prompts = prompts.iloc[rng.permutation(len(prompts))].reset_index(drop=True)
+    # drawn last: with the same seed the placebo has the prompts of `balanced`, in the same order
+    prompts["agree"] = (
+        answers_at_random(prompts, rng) if recipe == "placebo" else prompts["truth"].to_numpy()
+    )
     prompts["prompt_id"] = [f"{recipe}-{number:07d}" for number in range(len(prompts))]
     prompts["prompt"], prompts["target"] = render(prompts, chat=chat)
     return prompts[COLUMNS]
+
+
+def check(
+    recipes: Iterable[str],
+    n: int | None = None,
+    *,
+    mix: str = "proportional",
+    format: str = "paper",
+    answer_format: str = "choices",
+    seed: int | np.random.Generator = 0,
+    chat: templates.Chat | None = None,
+) -> None:
+    """Raise InputError for settings that `generate` would refuse whatever the claims are."""
+    for recipe in recipes:
+        if recipe not in RECIPES:
+            raise unknown("recipe", recipe, RECIPES)
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+        raise InputError(f"N is {n!r}: give a number of prompts from 1 on, or None for all.")
+    if mix not in MIXES:
+        raise unknown("mix", mix, MIXES)
+    if not isinstance(seed, np.random.Generator) and (
+        isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0
+    ):
+        raise InputError(f"The seed is {seed!r}: give a whole number from 0 on, or a Generator.")
+    templates.check(format, answer_format, chat)
 
 
 def render(

@@ -74,8 +74,7 @@ def plan(
     rooms = np.array([room(labels[place], made, reuse) for place in places])
     size = len(made.cells) * (1 if not reuse else 1 if recipe == "original" else 2)
     units = units_of(n, size, int(rooms.sum()), recipe, len(table), reuse)
-    weights = np.array([len(place) if mix == "proportional" else 1 for place in places], float)
-    per_group = cells.fill(weights, units, rooms, rng)
+    per_group = share_out(table, places, units, rooms, mix, rng)
     parts = [
         deal(labels[place], int(wanted), made, reuse, rng)
         for place, wanted in zip(places, per_group, strict=True)
@@ -97,6 +96,27 @@ def plan(
             "unit": np.repeat(np.arange(units), size),
         }
     )
+
+
+def share_out(
+    table: pd.DataFrame,
+    places: list[np.ndarray],
+    units: int,
+    rooms: np.ndarray,
+    mix: str,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return how many units each group gets: by `mix` over the sources, by size inside a source."""
+    sizes = np.array([len(place) for place in places], float)
+    sources = pd.factorize(table["source"].iloc[[place[0] for place in places]])[0]
+    in_source = [np.flatnonzero(sources == code) for code in range(sources.max(initial=-1) + 1)]
+    weights = np.array([sizes[part].sum() if mix == "proportional" else 1.0 for part in in_source])
+    bounds = np.array([rooms[part].sum() for part in in_source])
+    per_source = cells.fill(weights, units, bounds, rng)
+    out = np.zeros(len(places), dtype=int)
+    for part, wanted in zip(in_source, per_source, strict=True):
+        out[part] = cells.fill(sizes[part], int(wanted), rooms[part], rng)
+    return out
 
 
 def room(labels: np.ndarray, recipe: Recipe, reuse: bool) -> int:
@@ -139,7 +159,8 @@ def deal(
     """Return (place, shown) of one group: a row for each unit, a column for each of its prompts."""
     size = len(recipe.cells)
     if recipe.name == "original":
-        place = rng.permutation(len(labels))[: units if reuse else 2 * units].reshape(units, -1)
+        inputs = 1 if reuse else 2
+        place = rng.permutation(len(labels))[: inputs * units].reshape(units, inputs)
         place = np.repeat(place, 2, axis=1) if reuse else place
         return place, labels[place]
     if not reuse:
@@ -151,17 +172,22 @@ def deal(
     return place, labels[np.where(np.tile(own, 2), place, partner)]
 
 
-def answers_at_random(plan: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """Return for each prompt whether the placebo's answer is to agree: half of every cell.
+def answers_at_random(prompts: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+    """Return for each prompt of the placebo whether its answer is to agree: a coin for each pair.
 
-    Half of each truth × polarity × user × order, so that the answer goes with none of them.
+    A pair are the two prompts of a unit that show one label in one wording: one true, one false,
+    alike in everything but the claim's text. The coin says which of them is agreed with, as often
+    the true one as the false one for each wording, user and order (an odd number of pairs leaves
+    one over): the answer goes with nothing in the prompt, and not with the truth either.
     """
-    cell = plan.groupby(["truth", "polarity", "user", "order"], sort=True).ngroup().to_numpy()
-    order = np.lexsort((rng.random(len(plan)), cell))
-    agree = np.empty(len(plan), dtype=bool)
+    pair = prompts.groupby(["unit", "shown", "polarity"], sort=True).ngroup().to_numpy()
+    _, first = np.unique(pair, return_index=True)
+    cell = prompts.iloc[first].groupby(["polarity", "user", "order"], sort=True).ngroup().to_numpy()
+    order = np.lexsort((rng.random(len(first)), cell))
     sorted_cell = cell[order]
     starts = np.flatnonzero(np.r_[True, sorted_cell[1:] != sorted_cell[:-1]])
-    rank = np.arange(len(plan)) - np.repeat(starts, np.diff(np.r_[starts, len(plan)]))
-    # an odd cell has one answer over: which side gets it alternates from cell to cell
-    agree[order] = (rank + sorted_cell) % 2 == 0
-    return agree
+    rank = np.arange(len(first)) - np.repeat(starts, np.diff(np.r_[starts, len(first)]))
+    coin = np.empty(len(first), dtype=bool)
+    # which side gets an odd cell's last pair alternates from cell to cell
+    coin[order] = (rank + sorted_cell) % 2 == 0
+    return prompts["truth"].to_numpy() == coin[pair]

@@ -1,0 +1,295 @@
+"""Claims against the files they were read from, read again by other means."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sycophancy import claims
+from sycophancy.claims import clean, facts, read
+from sycophancy.errors import InputError
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+needs_shared = pytest.mark.skipif(
+    not (SHARED / "tfds").is_dir(), reason="the real data files are not beside this checkout"
+)
+IN_CATALOGUE = [
+    name
+    for name, source in claims.SOURCES.items()
+    if not source.builder.startswith(("tweet_eval", "rotten_tomatoes"))
+]
+# The paper's label words, written out once more (paper.md, section 4.1).
+WORDS = {
+    "sst2": {"Negative Sentiment", "Positive Sentiment"},
+    "rotten_tomatoes": {"Negative Sentiment", "Positive Sentiment"},
+    "tweet_eval_sentiment": {"Negative Sentiment", "Neutral Sentiment", "Positive Sentiment"},
+    "tweet_eval_offensive": {"Not Offensive", "Offensive"},
+    "tweet_eval_irony": {"Not Irony", "Irony"},
+    "qqp": {"Not Duplicate", "Duplicate"},
+    "mrpc": {"Not Equivalent", "Equivalent"},
+    "paws_wiki": {"Different Meaning", "Paraphrase"},
+    "rte": {"Entailment", "Not Entailment"},
+    "wnli": {"Entailment", "Not Entailment"},
+    "qnli": {"Entailment", "Not Entailment"},
+    "mnli": {"Entailment", "Neither Entailment Nor Contradiction", "Contradiction"},
+    "snli": {"Entailment", "Neither Entailment Nor Contradiction", "Contradiction"},
+    "cb": {"Entailment", "Neither Entailment Nor Contradiction", "Contradiction"},
+    "trec": {
+        "Abbreviation", "Entity", "Description or Abstract Concept", "Human Being", "Location",
+        "Numeric Value",
+    },
+    "ag_news": {"World", "Sports", "Business", "Science and Technology"},
+    "cola": {"Unacceptable Sentence", "Acceptable Sentence"},
+}  # fmt: skip
+
+
+def by_hand(source: claims.Source, row: dict[str, Any]) -> str:
+    """The [input] of one row, by plain string work."""
+    texts = []
+    for field in source.fields:
+        text = row[field].decode()
+        while (shorter := re.sub(r"[\"“”„«»]|``|''", "", text)) != text:
+            text = shorter
+        texts.append(re.sub(r"\s+", " ", text).strip())
+    if source.name == "ag_news":
+        return f'"{texts[0]} {texts[1]}"'
+    return " and ".join(f'"{text}"' for text in texts)
+
+
+def test_the_sources_are_the_papers() -> None:
+    assert {name: set(source.words.values()) for name, source in claims.SOURCES.items()} == WORDS
+    assert sum(source.paper_rows for source in claims.SOURCES.values()) == 1_736_834
+    assert claims.PAPER_TOTAL == 1_736_834
+
+
+@needs_shared
+@pytest.mark.parametrize("name", IN_CATALOGUE)
+def test_every_label_is_the_one_of_the_raw_row(name: str) -> None:
+    import tensorflow_datasets as tfds
+
+    source = claims.SOURCES[name]
+    found, counts = claims.claims([name], data="tfds", data_dir=SHARED / "tfds", download=False)
+    builder = tfds.builder(source.builder, data_dir=SHARED / "tfds")
+    feature = builder.info.features[source.label]
+    expected: dict[str, set[str]] = {}
+    rows = list(tfds.as_numpy(builder.as_dataset(split="train", shuffle_files=False)))
+    for row in rows:
+        label = feature.int2str(int(row[source.label]))
+        # names and words agree by sight: compared as letters only
+        word = next(w for n, w in source.words.items() if n == label)
+        expected.setdefault(by_hand(source, row), set()).add(word)
+    assert counts["read"].item() == len(rows) == builder.info.splits["train"].num_examples
+    agreed = {text: words for text, words in expected.items() if len(words) == 1}
+    assert dict(zip(found["text"], found["label"], strict=True)) == {
+        text: next(iter(words)) for text, words in agreed.items()
+    }
+    dropped = counts[["repeated", "conflicting", "unlabelled", "empty"]].sum(axis=1).item()
+    assert len(found) == counts["kept"].item() == len(rows) - dropped
+
+
+@needs_shared
+def test_sources_from_files_that_tfds_lacks(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"data": "tfds", "data_dir": tmp_path, "checksums": False}
+    tweets = SHARED / "raw" / "tweet_eval"
+    irony, counts = claims.claims(["tweet_eval_irony"], manual_dir=tweets, **options)
+    lines = (tweets / "irony" / "train_text.txt").read_text("utf-8").rstrip("\n").split("\n")
+    codes = (tweets / "irony" / "train_labels.txt").read_text().split()
+    assert counts["read"].item() == len(lines) == 2862
+    labels = Counter({"1": "Irony", "0": "Not Irony"}[code] for code in codes)
+    kept = Counter(irony["label"])
+    assert all(0 <= labels[word] - kept[word] <= len(lines) - len(irony) for word in labels)
+    # sentiment has no training file here: its evaluation comes from validation and test
+    with pytest.raises(InputError, match="tweet_eval_sentiment has no split train here"):
+        claims.claims(["tweet_eval_sentiment"], manual_dir=tweets, **options)
+    parts = [
+        claims.claims(["tweet_eval_sentiment"], manual_dir=tweets, split=split, **options)
+        for split in ("development", "test")
+    ]
+    files = [tweets / "sentiment" / f"{short}_text.txt" for short in ("val", "test")]
+    lines = [line for file in files for line in file.read_text("utf-8").rstrip("\n").split("\n")]
+    assert sum(counts["read"].item() for _, counts in parts) == len(lines) == 5000
+
+
+@needs_shared
+def test_train_and_evaluation_are_never_mixed() -> None:
+    options: dict[str, Any] = {
+        "data": "tfds", "data_dir": SHARED / "tfds", "download": False,
+    }  # fmt: skip
+    train, _ = claims.claims(["snli", "rte"], **options)
+    test, counts = claims.claims(["snli", "rte"], split="test", apart_from=train, **options)
+    development, _ = claims.claims(["snli", "rte"], split="development", **options)
+    assert set(train["split"]) == {"train"} and not set(test["text"]) & set(train["text"])
+    assert not set(test["text"]) & set(development["text"])
+    assert counts["seen"].sum() == counts["read"].sum() - counts["kept"].sum() - (
+        counts[["repeated", "conflicting"]].sum().sum()
+    )
+    for text in development["text"]:
+        assert hashlib.sha256(text.encode()).digest()[0] % 4 == 0
+
+
+@pytest.mark.parametrize("split", claims.SPLITS)
+def test_the_embedded_set_has_every_source_and_balanced_labels(split: str) -> None:
+    found, counts = claims.claims(split=split)
+    assert list(counts["source"]) == list(claims.SOURCES)
+    assert (counts["read"] == counts["kept"]).all()
+    for name in claims.SOURCES:
+        labels = Counter(found["label"][found["source"] == name])
+        assert set(labels) == WORDS[name] and len(set(labels.values())) == 1
+    claims.check_claims(found)
+
+
+def test_embedded_splits_share_no_text() -> None:
+    texts = [set(claims.claims(split=split)[0]["text"]) for split in claims.SPLITS]
+    assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
+
+
+def test_everyday_facts_are_worded_and_split_by_entity() -> None:
+    tables = {split: claims.claims(["everyday_facts"], split=split)[0] for split in claims.SPLITS}
+    worded = {
+        f"{row.text} is {row.label}" for table in tables.values() for row in table.itertuples()
+    }
+    assert {
+        "the capital of France is Paris",
+        "the chemical symbol of gold is Au",
+        "an ant is an insect",
+        "a young dog is a puppy",
+        "the past tense of the verb go is went",
+        "a violin is a musical instrument",
+        "the opposite of hot is cold",
+    } <= worded
+    raw = [row for split in claims.SPLITS for row in read.embedded_table(
+        claims.EVERYDAY, split).to_dict("records")]  # fmt: skip
+    splits: dict[str, set[str]] = {}
+    for row in raw:
+        splits.setdefault(row["entity"], set()).add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+    relations = Counter(row["relation"] for row in raw)
+    assert len(relations) >= 8 and min(relations.values()) >= 30
+    for table in tables.values():
+        assert set(table["group"].astype(str)) == {f"everyday_facts/{r}" for r in relations}
+        for claim in table.itertuples():
+            assert str(claim.label) not in str(claim.others).split(claims.OTHERS)
+
+
+def test_articles() -> None:
+    assert [facts.article(noun) for noun in ("ant", "dog", "Owl")] == ["an ant", "a dog", "an Owl"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=5))
+def test_cleaned_texts_have_no_marks_and_no_gaps(texts: list[str]) -> None:
+    texts = [text.encode("utf-8", "ignore").decode() for text in texts]
+    cleaned = clean.clean(texts).to_pylist()
+    assert clean.clean(cleaned).to_pylist() == cleaned
+    for before, after in zip(texts, cleaned, strict=True):
+        assert not re.search(r"[\"“”„«»\n\r\t]|``|''|  ", after) and after == after.strip(" ")
+        letters = [c for c in before if c.isalnum()]
+        assert [c for c in after if c.isalnum()] == letters
+
+
+def test_one_and_two_fields_are_quoted_as_in_the_protocol() -> None:
+    fields = [clean.clean(['He said "go"\nand left ']), clean.clean(["He  left"])]
+    one = clean.inputs(claims.SOURCES["cola"], fields[:1]).to_pylist()
+    two = clean.inputs(claims.SOURCES["mrpc"], fields).to_pylist()
+    joined = clean.inputs(claims.SOURCES["ag_news"], fields).to_pylist()
+    assert one == ['"He said go and left"']
+    assert two == ['"He said go and left" and "He left"']
+    assert joined == ['"He said go and left He left"']
+
+
+def rows_of(source: str, texts: list[str], labels: list[Any]) -> read.Rows:
+    return read.Rows([clean.clean(texts)], np.array(labels, dtype=object), np.arange(len(texts)))
+
+
+def test_rows_without_a_gold_label_are_dropped_and_counted() -> None:
+    table, counts = read.to_claims(
+        claims.SOURCES["cola"], "train", rows_of("cola", ["a", "b"], ["acceptable", None]), False
+    )
+    assert counts == {"read": 2, "unlabelled": 1, "empty": 0}
+    assert table["text"].tolist() == ['"a"'] and table["claim_id"].tolist() == ["cola-train-0"]
+    assert table["others"].tolist() == ["Unacceptable Sentence"]
+
+
+def test_an_empty_text_and_a_strange_label_are_named() -> None:
+    rows = rows_of("cola", ["a", ' "" '], ["acceptable", "acceptable"])
+    with pytest.raises(InputError, match=r"cola, row 1: nothing is left.*drop_empty=True"):
+        read.to_claims(claims.SOURCES["cola"], "train", rows, False)
+    assert len(read.to_claims(claims.SOURCES["cola"], "train", rows, True)[0]) == 1
+    rows = rows_of("cola", ["a", "b"], ["acceptable", "fine"])
+    with pytest.raises(InputError, match=r"cola, row 1: the label is 'fine'.*acceptable"):
+        read.to_claims(claims.SOURCES["cola"], "train", rows, False)
+
+
+def table_of(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["source", "text", "label"])
+
+
+def test_a_text_is_kept_once_and_dropped_where_its_copies_disagree() -> None:
+    table = table_of(
+        ("sst2", '"fine"', "Positive Sentiment"),
+        ("sst2", '"fine"', "Positive Sentiment"),
+        ("rotten_tomatoes", '"fine"', "Positive Sentiment"),
+        ("sst2", '"so so"', "Positive Sentiment"),
+        ("rotten_tomatoes", '"so so"', "Negative Sentiment"),
+        ("cola", '"bad"', "Acceptable Sentence"),
+        ("sst2", '"bad"', "Negative Sentiment"),  # another question: no disagreement
+        ("mnli", '"x" and "y"', "Entailment"),
+        ("rte", '"x" and "y"', "Not Entailment"),
+    )
+    kept, repeated, conflicting = clean.keep_once(table)
+    assert kept.index.tolist() == [0, 5, 7]
+    assert repeated.to_dict() == {"sst2": 2, "rotten_tomatoes": 1, "rte": 1}
+    assert conflicting.to_dict() == {"sst2": 1, "rotten_tomatoes": 1}
+
+
+def test_long_inputs_are_left_out_by_any_counter() -> None:
+    def words(texts: Any) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    every, _ = claims.claims(["cola"])
+    short, counts = claims.claims(["cola"], max_tokens=8, count_tokens=words)
+    assert short["text"].tolist() == [t for t in every["text"] if len(t.split()) <= 8]
+    assert counts["too_long"].item() == len(every) - len(short)
+    with pytest.raises(InputError, match="count_tokens"):
+        claims.claims(["cola"], max_tokens=8)
+    with pytest.raises(InputError, match="max_tokens is 0"):
+        claims.claims(["cola"], max_tokens=0, count_tokens=words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sources": ["sst"]}, r"Unknown source 'sst'.*Did you mean 'sst2'"),
+        ({"sources": "sst2"}, "give a list"),
+        ({"sources": []}, "No source is given"),
+        ({"split": "dev"}, "Unknown split 'dev'"),
+        ({"data": "hub"}, "Unknown data 'hub'"),
+    ],
+)
+def test_bad_input_is_explained(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        claims.claims(**options)
+
+
+def test_the_count_table_stands_beside_the_papers() -> None:
+    table = claims.count_table(claims.claims()[1])
+    assert table["source"].iloc[-1] == "all" and table["paper"].iloc[-1] == 1_736_834
+    assert table["kept"].iloc[-1] == table["kept"].iloc[:-1].sum()
+
+
+def test_large_tables_stay_small() -> None:
+    n = 2000
+    texts = clean.clean([f"text {i}" for i in range(n)])
+    rows = read.Rows([texts], np.array(["acceptable"] * n, dtype=object), np.arange(n))
+    table, _ = read.to_claims(claims.SOURCES["cola"], "train", rows, False)
+    size = claims.compact(table).memory_usage(deep=True, index=False)
+    assert size.drop(["text", "claim_id"]).sum() <= 5 * n + 5000
