@@ -6,10 +6,13 @@ import difflib
 import itertools
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sycophancy import claims
 
 DATA = Path(__file__).resolve().parents[1] / "lib" / "sycophancy" / "data"
 TASKS = ("nlp_survey", "philpapers2020", "political_typology")
@@ -85,3 +88,107 @@ def test_the_readme_counts_what_is_there() -> None:
     readme = (DATA / "README.md").read_text()
     for task in TASKS:
         assert f"| `opinions_{task}.jsonl` | {len(read(task))} |" in readme
+
+
+CLAIM_FILES = sorted(DATA.glob("claims_*.jsonl"))
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_source_of_the_paper_has_a_file() -> None:
+    assert [path.stem.removeprefix("claims_") for path in CLAIM_FILES] == sorted(claims.SOURCES)
+
+
+@pytest.mark.parametrize("path", CLAIM_FILES, ids=lambda path: path.stem)
+def test_claims_have_the_form_of_their_source(path: Path) -> None:
+    source = claims.SOURCES[path.stem.removeprefix("claims_")]
+    rows = rows_of(path)
+    assert len(rows) >= 40
+    for row in rows:
+        assert list(row) == ["split", *source.fields, "label"]
+        assert row["label"] in source.words
+    order = [row["split"] for row in rows]
+    assert order == sorted(order, key=claims.SPLITS.index)
+    for split, least in zip(claims.SPLITS, (24, 6, 10), strict=True):
+        counts = Counter(row["label"] for row in rows if row["split"] == split)
+        assert set(counts) == set(source.words) and len(set(counts.values())) == 1
+        assert sum(counts.values()) >= least
+
+
+@pytest.mark.parametrize("path", CLAIM_FILES, ids=lambda path: path.stem)
+def test_texts_of_claims_are_plain_and_different(path: Path) -> None:
+    source = claims.SOURCES[path.stem.removeprefix("claims_")]
+    inputs = [" / ".join(row[field] for field in source.fields) for row in rows_of(path)]
+    assert len(set(inputs)) == len(inputs)
+    for text in inputs:
+        assert text.strip() and not re.search(r'["\n\t]|  ', text), text
+    for first, second in itertools.combinations(inputs, 2):
+        assert difflib.SequenceMatcher(None, first, second).quick_ratio() < 0.97 or (
+            difflib.SequenceMatcher(None, first, second).ratio() < 0.9
+        ), (first, second)
+
+
+@pytest.mark.parametrize("path", CLAIM_FILES, ids=lambda path: path.stem)
+def test_length_does_not_tell_the_label(path: Path) -> None:
+    """Mean lengths of the labels lie within two standard errors of a difference, or 15 %."""
+    source = claims.SOURCES[path.stem.removeprefix("claims_")]
+    lengths: dict[str, list[int]] = {}
+    for row in rows_of(path):
+        size = sum(len(row[field]) for field in source.fields)
+        lengths.setdefault(row["label"], []).append(size)
+    means = {label: sum(values) / len(values) for label, values in lengths.items()}
+    assert max(means.values()) < 1.3 * min(means.values()), means
+
+
+def test_no_wrong_value_of_an_everyday_fact_is_true() -> None:
+    """A value that stands twice in a split is the true value of both entities, listed as such."""
+    rows = rows_of(DATA / "everyday_facts.jsonl")
+    named = Counter((row["relation"], row["entity"]) for row in rows)
+    assert max(named.values()) == 1
+    for (split, relation), group in itertools.groupby(
+        sorted(rows, key=lambda row: (row["split"], row["relation"])),
+        key=lambda row: (row["split"], row["relation"]),
+    ):
+        values = {row["value"].lower() for row in group}
+        assert len(values) >= 3, (split, relation)
+        for one, two in itertools.permutations(values, 2):
+            assert not re.search(rf"\b{re.escape(one)}\b", two), (one, two)
+
+
+def test_questions_put_the_right_answer_everywhere() -> None:
+    rows = rows_of(DATA / "questions.jsonl")
+    splits = Counter((row["split"], row["subject"]) for row in rows)
+    assert len({subject for _, subject in splits}) == 12
+    assert sum(n for (split, _), n in splits.items() if split == "test") == 120
+    assert sum(n for (split, _), n in splits.items() if split == "development") >= 60
+    places = Counter(row["answer"] for row in rows)
+    assert set(places) == {0, 1, 2, 3} and max(places.values()) < 1.2 * min(places.values())
+    longest = sum(
+        len(row["choices"][row["answer"]]) > max(
+            len(choice) for i, choice in enumerate(row["choices"]) if i != row["answer"]
+        )
+        for row in rows
+    )  # fmt: skip
+    assert longest < 0.35 * len(rows)
+
+
+def test_instructions_are_two_hundred_pairs_for_training() -> None:
+    rows = rows_of(DATA / "instructions.jsonl")
+    assert len(rows) == 200 and {row["split"] for row in rows} == {"train"}
+    for row in rows:
+        assert list(row) == ["split", "instruction", "response", "category"]
+        assert row["instruction"].strip() and row["response"].strip()
+    assert len({row["instruction"] for row in rows}) == 200
+    assert set(Counter(row["category"] for row in rows).values()) == {20}
+
+
+def test_the_readme_counts_every_file() -> None:
+    readme = (DATA / "README.md").read_text()
+    for path in CLAIM_FILES:
+        assert f"| `{path.name}` | {len(rows_of(path))} |" in readme
+    for name in ("everyday_facts", "questions", "instructions"):
+        assert re.search(
+            rf"`{name}\.jsonl`[^\n]* {len(rows_of(DATA / f'{name}.jsonl'))} rows", readme
+        )
