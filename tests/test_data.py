@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import kruskal
 
 from sycophancy import claims
 
@@ -132,18 +133,16 @@ def test_texts_of_claims_are_plain_and_different(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CLAIM_FILES, ids=lambda path: path.stem)
 def test_length_does_not_tell_the_label(path: Path) -> None:
-    """Mean lengths of the labels lie within two standard errors of a difference, or 15 %."""
     source = claims.SOURCES[path.stem.removeprefix("claims_")]
     lengths: dict[str, list[int]] = {}
     for row in rows_of(path):
         size = sum(len(row[field]) for field in source.fields)
         lengths.setdefault(row["label"], []).append(size)
-    means = {label: sum(values) / len(values) for label, values in lengths.items()}
-    assert max(means.values()) < 1.3 * min(means.values()), means
+    assert kruskal(*lengths.values()).pvalue > 0.01
 
 
 def test_no_wrong_value_of_an_everyday_fact_is_true() -> None:
-    """A value that stands twice in a split is the true value of both entities, listed as such."""
+    """No entity stands twice, and no value is a kind of another (fruit, citrus fruit)."""
     rows = rows_of(DATA / "everyday_facts.jsonl")
     named = Counter((row["relation"], row["entity"]) for row in rows)
     assert max(named.values()) == 1
@@ -189,6 +188,5 @@ def test_the_readme_counts_every_file() -> None:
     for path in CLAIM_FILES:
         assert f"| `{path.name}` | {len(rows_of(path))} |" in readme
     for name in ("everyday_facts", "questions", "instructions"):
-        assert re.search(
-            rf"`{name}\.jsonl`[^\n]* {len(rows_of(DATA / f'{name}.jsonl'))} rows", readme
-        )
+        count = len(rows_of(DATA / f"{name}.jsonl"))
+        assert re.search(rf"`{name}\.jsonl`[^\n]* {count} rows", readme)
