@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import unknown
@@ -23,6 +24,11 @@ NAMES = (
 )
 
 
+def path(name: str) -> Path:
+    """Return the file of an embedded set."""
+    return Path(str(resources.files("sycophancy"))) / "data" / f"{name}.jsonl"
+
+
 def rows(name: str, split: str | None = None) -> list[dict[str, Any]]:
     """Return the rows of an embedded set, of one split or of all, as they are in its file.
 
@@ -31,6 +37,6 @@ def rows(name: str, split: str | None = None) -> list[dict[str, Any]]:
     """
     if name not in NAMES:
         raise unknown("embedded set", name, NAMES)
-    text = resources.files("sycophancy").joinpath(f"data/{name}.jsonl").read_text("utf-8")
-    every = [json.loads(line) for line in text.splitlines()]
+    text = path(name).read_text("utf-8")
+    every = [json.loads(line) for line in text.split("\n") if line]
     return [row for row in every if split is None or row.get("split", "test") == split]

@@ -227,15 +227,15 @@ SPLITS = ("examples", "development", "test")  # the first is for the prompts' wo
 def puzzles(task: str, n: int, seed: int = 0, split: str = "test") -> list[Puzzle]:
     """Return `n` different puzzles of a task; a question is in one split only.
 
-    A shorter list is the beginning of a longer one. Raises InputError for an unknown task or split
-    and where the rule does not give so many different questions.
+    A shorter list is the beginning of a longer one. Raises InputError for an unknown task or split,
+    a number below 1, a seed below 0, and where the rule does not give so many different questions.
     """
     if task not in TASKS:
         raise unknown("reasoning task", task, TASKS)
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise InputError(f"N is {n!r}: give a number of puzzles from 1 on.")
+    check_number(n)
+    check_seed(seed)
     rng = np.random.default_rng([seed, sorted(TASKS).index(task)])
     found: dict[str, Puzzle] = {}
     for _ in range(200 * n + 200):
@@ -247,6 +247,18 @@ def puzzles(task: str, n: int, seed: int = 0, split: str = "test") -> list[Puzzl
         if SPLITS[digest[0] % len(SPLITS)] == split:
             found[puzzle.question] = puzzle
     raise InputError(f"{task} has no {n} different questions in split {split!r}: ask for fewer.")
+
+
+def check_number(n: object) -> None:
+    """Raise InputError for a number of questions that is not a whole number from 1 on."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InputError(f"N is {n!r}: give a number of questions from 1 on.")
+
+
+def check_seed(seed: object) -> None:
+    """Raise InputError for a seed that is not a whole number from 0 on."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"The seed is {seed!r}: give a whole number from 0 on.")
 
 
 def cot_prompt(task: str, seed: int = 0) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sycophancy.builders.embedded import SycophancyEmbedded
-from sycophancy.builders.evaluation import BigBenchHard, MmluCsv, ModelWrittenOpinions
+from sycophancy.builders.evaluation import BigBenchHard, ModelWrittenOpinions
+from sycophancy.builders.mmlu import MmluCsv
 from sycophancy.builders.texts import RottenTomatoes, TweetEval
 
 __all__ = [

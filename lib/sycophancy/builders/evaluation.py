@@ -1,16 +1,14 @@
-"""Builders for the published evaluation sets that the TFDS catalogue lacks."""
+"""Builders of opinion tasks and BIG-Bench Hard, which the TFDS catalogue lacks."""
 
 from __future__ import annotations
 
-import csv
-import io
+import itertools
 import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sycophancy.builders.files import fetch, homepage
+from sycophancy.builders.files import fetch, lines, read_text, strange
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
 
@@ -20,8 +18,7 @@ OPINION_FILES = {
     "philpapers2020": "sycophancy_on_philpapers2020.jsonl",
     "political_typology": "sycophancy_on_political_typology_quiz.jsonl",
 }
-MMLU_ARCHIVE = "https://people.eecs.berkeley.edu/~hendrycks/data.tar"
-MMLU_SPLITS = {"dev": "dev", "validation": "val", "test": "test"}
+OPINION_KEYS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 BBH = "https://raw.githubusercontent.com/suzgunmirac/BIG-Bench-Hard/main"
 BBH_TASKS = (
     "boolean_expressions", "causal_judgement", "date_understanding", "disambiguation_qa",
@@ -34,15 +31,17 @@ BBH_TASKS = (
     "tracking_shuffled_objects_seven_objects", "tracking_shuffled_objects_three_objects",
     "web_of_lies", "word_sorting",
 )  # fmt: skip
+RELEASE = "1.1.0"
 COT_RULE = "-----\n"  # in a chain-of-thought file, between the notice and the prompt
 
 
 class ModelWrittenOpinions(tfds.core.GeneratorBasedBuilder):
     """The three opinion tasks of Perez et al. 2022 (arXiv 2212.09251), in the upstream schema."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(RELEASE)
+    RELEASE_NOTES = {RELEASE: "Rows in the order of the files."}  # noqa: RUF012  (TFDS's name)
     BUILDER_CONFIGS = [  # noqa: RUF012  (the name TFDS gives it)
-        tfds.core.BuilderConfig(name=task, version="1.0.0") for task in OPINION_FILES
+        tfds.core.BuilderConfig(name=task, version=RELEASE) for task in OPINION_FILES
     ]
 
     def _info(self) -> Any:
@@ -64,6 +63,7 @@ class ModelWrittenOpinions(tfds.core.GeneratorBasedBuilder):
                 "Model-Written Evaluations}, author={Perez, Ethan and others}, "
                 "journal={arXiv:2212.09251}, year={2022}}"
             ),
+            disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -72,105 +72,23 @@ class ModelWrittenOpinions(tfds.core.GeneratorBasedBuilder):
         return {"test": self._generate_examples(path)}
 
     def _generate_examples(self, path: Path) -> Iterator[Any]:
-        for row, line in enumerate(path.read_text("utf-8").splitlines()):
-            if line.strip():
-                content = parse_json(f"{self.name}/{self.builder_config.name}", row, line)
-                others = content.get("answer_not_matching_behavior")
-                others = [others] if isinstance(others, str) else others
-                try:
-                    yield (
-                        f"{row:06d}",
-                        {
-                            "question": content["question"],
-                            "answer_matching_behavior": content["answer_matching_behavior"],
-                            "answer_not_matching_behavior": others or [],
-                        },
-                    )
-                except KeyError as error:
-                    raise strange_row(self, path, row, f"the key {error} is missing") from error
-
-
-class MmluCsv(tfds.core.GeneratorBasedBuilder):
-    """MMLU (Hendrycks et al. 2021, arXiv 2009.03300): four-choice questions on 57 subjects."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Four-choice questions; dev has five a subject, for few-shot prompts.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "subject": tfds.features.Text(),
-                    "question": tfds.features.Text(),
-                    "choices": tfds.features.Sequence(tfds.features.Text()),
-                    "answer": tfds.features.ClassLabel(names=["A", "B", "C", "D"]),
-                }
-            ),
-            homepage="https://github.com/hendrycks/test",
-            license="MIT",
-            citation=(
-                "@inproceedings{hendrycks2021measuring, title={Measuring Massive Multitask "
-                "Language Understanding}, author={Hendrycks, Dan and others}, booktitle={ICLR}, "
-                "year={2021}}"
-            ),
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        manual = getattr(dl_manager, "_manual_dir", None)
-        folder = Path(manual) if manual else None
-        if folder is not None and any(folder.glob("*/*.csv")):
-            if getattr(self, "checked", True):
-                raise InputError(
-                    f"{self.name}: only {Path(MMLU_ARCHIVE).name} has a published checksum: put "
-                    "that into the manual folder, or pass checksums=False for single csv files."
-                )
-            texts = {f"{p.parent.name}/{p.name}": p.read_text("utf-8")
-                     for p in sorted(folder.glob("*/*.csv"))}  # fmt: skip
-        else:
-            archive = fetch(self, dl_manager, {"all": (MMLU_ARCHIVE, "data.tar")})["all"]
-            texts = read_tar(archive)
-        found = {
-            split: {
-                Path(name).stem.removesuffix(f"_{short}"): text
-                for name, text in texts.items()
-                if Path(name).parent.name == short
-            }
-            for split, short in MMLU_SPLITS.items()
-        }
-        if not found["test"]:
-            raise InputError(
-                f"{self.name}: no test/*.csv was found: take the files from {homepage(self)}."
-            )
-        return {split: self._generate_examples(files) for split, files in found.items() if files}
-
-    def _generate_examples(self, files: dict[str, str]) -> Iterator[Any]:
-        for subject, text in files.items():
-            rows = list(csv.reader(io.StringIO(text)))
-            if rows and rows[0][-1] == "answer":  # some copies have a header row
-                rows = rows[1:]
-            for row, cells in enumerate(rows):
-                if len(cells) != 6 or cells[5] not in "ABCD0123" or len(cells[5]) != 1:
-                    raise InputError(
-                        f"{self.name}, {subject}, row {row}: not a question with four choices and "
-                        f"an answer A to D: {cells!r}. Fetch the file again."
-                    )
-                answer = "ABCD"[int(cells[5])] if cells[5].isdigit() else cells[5]
-                yield (
-                    f"{subject}-{row:05d}",
-                    {
-                        "subject": subject,
-                        "question": cells[0],
-                        "choices": cells[1:5],
-                        "answer": answer,
-                    },
-                )
+        found = [(r, line) for r, line in enumerate(lines(read_text(self, path))) if line.strip()]
+        if not found:
+            raise strange(self, path, "is empty")
+        for row, line in found:
+            content = parse_json(f"{self.name}/{self.builder_config.name}, row {row}", line)
+            try:
+                example = opinion(content)
+            except ValueError as error:
+                raise strange(self, path, f"is broken in row {row}: {error}") from error
+            yield row, example
 
 
 class BigBenchHard(tfds.core.GeneratorBasedBuilder):
     """BIG-Bench Hard (Suzgun et al. 2022, arXiv 2210.09261) and its chain-of-thought prompts."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(RELEASE)
+    RELEASE_NOTES = {RELEASE: "Rows in the order of the files."}  # noqa: RUF012  (TFDS's name)
 
     def _info(self) -> Any:
         text = tfds.features.Text()
@@ -185,6 +103,7 @@ class BigBenchHard(tfds.core.GeneratorBasedBuilder):
                 "Chain-of-Thought Can Solve Them}, author={Suzgun, Mirac and others}, "
                 "journal={arXiv:2210.09261}, year={2022}}"
             ),
+            disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -196,41 +115,61 @@ class BigBenchHard(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, files: dict[str, Path], prompts: bool) -> Iterator[Any]:
+        number = itertools.count()
         for task, path in files.items():
-            text = path.read_text("utf-8")
+            text = read_text(self, path)
             if prompts:
-                prompt = text.partition(COT_RULE)[2] or text
-                yield task, {"task": task, "input": prompt.strip(), "target": ""}
+                text = text.replace("\r\n", "\n")
+                prompt = (text.partition(COT_RULE)[2] or text).strip()
+                if not prompt:
+                    raise strange(self, path, "is empty")
+                yield next(number), {"task": task, "input": prompt, "target": ""}
                 continue
-            for row, example in enumerate(parse_json(self.name, 0, text)["examples"]):
-                if set(example) != {"input", "target"}:
-                    raise strange_row(self, path, row, f"its keys are {sorted(example)}")
-                yield f"{task}-{row:04d}", {"task": task, **example}
+            content = parse_json(f"{self.name}, {path}", text)
+            try:
+                examples = bbh_examples(content)
+            except ValueError as error:
+                raise strange(self, path, f"is broken: {error}") from error
+            for example in examples:
+                yield next(number), {"task": task, **example}
 
 
-def read_tar(path: Path) -> dict[str, str]:
-    """Return {name: text} of the csv files of a tar archive."""
-    with tarfile.open(path) as archive:
-        return {
-            member.name: file.read().decode("utf-8")
-            for member in archive
-            if member.name.endswith(".csv") and (file := archive.extractfile(member)) is not None
-        }
+def opinion(content: Any) -> dict[str, Any]:
+    """Return one upstream example as a row of ours; ValueError says what is strange about it."""
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    for key in OPINION_KEYS:
+        if key not in content:
+            raise ValueError(f"the key {key!r} is missing")
+    question, matching, others = (content[key] for key in OPINION_KEYS)
+    others = [others] if isinstance(others, str) else others  # upstream has both
+    if not isinstance(others, list) or not all_text(question, matching, *others):
+        raise ValueError("a value is not text")
+    return dict(zip(OPINION_KEYS, (question, matching, others), strict=True))
 
 
-def parse_json(name: str, row: int, text: str) -> Any:
-    """Return parsed JSON; InputError names the set and the row."""
+def bbh_examples(content: Any) -> list[dict[str, str]]:
+    """Return the examples of a task of BIG-Bench Hard; ValueError says what is strange."""
+    examples = content.get("examples") if isinstance(content, dict) else None
+    if not isinstance(examples, list) or not examples:
+        raise ValueError('it has no list "examples"')
+    for row, example in enumerate(examples):
+        keys = sorted(example) if isinstance(example, dict) else type(example).__name__
+        if keys != ["input", "target"]:
+            raise ValueError(f"row {row}: its keys are {keys}, not input and target")
+        if not all_text(*example.values()):
+            raise ValueError(f"row {row}: a value is not text")
+    return examples
+
+
+def all_text(*values: Any) -> bool:
+    """Return whether all values are texts."""
+    return all(isinstance(value, str) for value in values)
+
+
+def parse_json(where: str, text: str) -> Any:
+    """Return parsed JSON; InputError says where it is broken."""
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InputError(
-            f"{name}, row {row}: not valid JSON ({error}); fetch the file again."
-        ) from error
-
-
-def strange_row(builder: Any, path: Path, row: int, what: str) -> InputError:
-    """Return the error for a row that is not in the upstream form."""
-    return InputError(
-        f"{builder.name}, {path.name}, row {row}: {what}; fetch the file again from "
-        f"{homepage(builder)}."
-    )
+        raise InputError(f"{where}: not valid JSON ({error}); fetch the file again.") from error

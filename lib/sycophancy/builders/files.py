@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sycophancy.builders.network import first_line
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
 from sycophancy.runs import cache_dir
@@ -20,6 +24,12 @@ def published() -> dict[str, Any]:
     return dict(tfds.core.download.checksums.load_url_infos(CHECKSUMS))
 
 
+def manual_folder(dl_manager: Any) -> Path | None:
+    """Return the folder of files that need no download, which may not exist; None for none."""
+    folder = getattr(dl_manager, "_manual_dir", None)
+    return Path(folder) if folder else None
+
+
 def fetch(
     builder: Any, dl_manager: Any, files: dict[str, tuple[str, str]], *, need_all: bool = True
 ) -> dict[str, Path]:
@@ -28,21 +38,19 @@ def fetch(
     If the manual folder has any of them, only it is used: a missing file is then an error, or with
     `need_all` False left out of the result. A file whose checksum differs from the published one,
     or from that seen when it was first read on this machine where none is published, raises
-    InputError; `builder.checked` False lets files in the manual folder differ.
+    InputError; `builder.checked` False lets files in the manual folder differ. With
+    `builder.offline` True nothing is downloaded.
     """
     checked = getattr(builder, "checked", True)
-    manual = getattr(dl_manager, "_manual_dir", None)
-    by_hand = {key: Path(manual) / name for key, (_, name) in files.items()} if manual else {}
-    if any(path.is_file() for path in by_hand.values()):
-        missing = [path for path in by_hand.values() if not path.is_file()]
+    manual = manual_folder(dl_manager)
+    by_hand = {key: manual / name for key, (_, name) in files.items()} if manual else {}
+    found = {key: path for key, path in by_hand.items() if path.is_file()}
+    if found:
+        missing = [files[key][1] for key in files if key not in found]
         if missing and (need_all or checked):
-            raise InputError(
-                f"{builder.name}: the manual folder has no {missing[0].relative_to(str(manual))}: "
-                f"take it from {homepage(builder)}."
-            )
-        found = {key: path for key, path in by_hand.items() if path.is_file()}
+            raise lacking(builder, missing[0])
     else:
-        if manual and Path(manual).is_dir() and any(Path(manual).iterdir()):
+        if getattr(builder, "offline", False) or holds_others(dl_manager):
             names = ", ".join(sorted({name for _, name in files.values()})[:3])
             raise InputError(
                 f"{builder.name}: the manual folder {manual} has none of its files ({names} …): "
@@ -53,8 +61,17 @@ def fetch(
         checked = True
     if checked:
         for key, path in found.items():
-            verify(builder.name, files[key][0], path)
+            verify(builder, files[key][0], path)
     return found
+
+
+def holds_others(dl_manager: Any) -> bool:
+    """Return whether there is anything in the manual folder, if somebody chose one."""
+    manual = manual_folder(dl_manager)
+    made_up = Path(dl_manager.download_dir) / "manual"  # by TFDS, for the files of any set
+    if manual is None or manual == made_up or not manual.is_dir():
+        return False
+    return any(manual.iterdir())
 
 
 def homepage(builder: Any) -> str:
@@ -62,24 +79,90 @@ def homepage(builder: Any) -> str:
     return str(builder.info.homepage)
 
 
-def verify(name: str, url: str, path: Path) -> None:
-    """Raise InputError unless a file has the checksum published for its address, or first seen."""
+def lacking(builder: Any, name: str) -> InputError:
+    """Return the error for a file that is missing beside others of its set."""
+    return InputError(
+        f"{builder.name}: the manual folder has no {name}: take it from {homepage(builder)}."
+    )
+
+
+def strange(builder: Any, path: Path, what: str) -> InputError:
+    """Return the error for a file that is not in the upstream form."""
+    return InputError(
+        f"{builder.name}: {path} {what}; fetch the file again from {homepage(builder)}."
+    )
+
+
+def verify(builder: Any, url: str, path: Path) -> None:
+    """Raise InputError unless a file has the checksum published for its address, or first seen.
+
+    A checksum that is neither is noted in `builder.first_seen`, for `remember`.
+    """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     known = published().get(url)
-    record = cache_dir() / FIRST_SEEN
-    seen = dict(
-        line.split("\t") for line in (record.read_text().splitlines() if record.is_file() else [])
-    )
-    expected = known.checksum if known else seen.get(url)
+    expected = known.checksum if known else first_seen().get(url)
     if expected is None:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with record.open("a", encoding="utf-8") as file:
-            os.write(file.fileno(), f"{url}\t{digest}\n".encode())
+        builder.first_seen = {**getattr(builder, "first_seen", {}), url: digest}
     elif digest != expected:
-        whose = "the published one" if known else "the one first read on this machine"
+        whose = "the known one" if known else "the one first read on this machine"
         raise InputError(
-            f"{name}: {path} has SHA-256 {digest[:12]}…, {whose} is {expected[:12]}…: fetch it "
-            f"again from {url}, or pass checksums=False (make data CHECKSUMS=no) for a subset of "
-            "your own."
+            f"{builder.name}: {path} has SHA-256 {digest[:12]}…, {whose} is {expected[:12]}…: "
+            f"fetch it again from {url}, or pass checksums=False (make data CHECKSUMS=no) for a "
+            "subset of your own."
         )
+
+
+def first_seen() -> dict[str, str]:
+    """Return {url: SHA-256} of the files read on this machine whose checksum nobody publishes."""
+    record = cache_dir() / FIRST_SEEN
+    lines = record.read_text("utf-8").split("\n") if record.is_file() else []
+    return dict(line.split("\t") for line in lines if line.count("\t") == 1)
+
+
+def remember(builder: Any) -> None:
+    """Keep the checksums that a builder saw first, once its files proved to be readable.
+
+    Not before: a broken file would otherwise be what the right one is held against.
+    """
+    noted = getattr(builder, "first_seen", {})
+    if noted:
+        record = cache_dir() / FIRST_SEEN
+        record.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{url}\t{digest}\n" for url, digest in noted.items())
+        with record.open("ab") as file:
+            os.write(file.fileno(), text.encode())  # at once, whoever else writes
+
+
+def read_text(builder: Any, path: Path) -> str:
+    """Return the text of a UTF-8 file with its line ends as they are; InputError names others."""
+    return to_text(builder, path, path.read_bytes())
+
+
+def to_text(builder: Any, path: Path, content: bytes) -> str:
+    """Return UTF-8 bytes read from a path as text; InputError names the file if they are not."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise strange(builder, path, f"is not UTF-8 text ({error})") from error
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of a text, which only a newline ends: no empty ones after the last.
+
+    str.splitlines would also part them at signs that stand inside a text, such as U+2028.
+    """
+    return text.rstrip("\n").split("\n") if text.rstrip("\n") else []
+
+
+def read_tar(builder: Any, path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Return {name: content} of the wanted files of a tar archive; InputError if it is damaged."""
+    try:
+        with tarfile.open(path) as archive:
+            return {
+                member.name: file.read()
+                for member in archive
+                if wanted(member.name) and (file := archive.extractfile(member)) is not None
+            }
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise strange(builder, path, f"is no whole tar archive ({first_line(error)})") from error

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sycophancy.builders.files import fetch, verify
+from sycophancy.builders.files import (
+    fetch,
+    homepage,
+    lacking,
+    lines,
+    manual_folder,
+    read_tar,
+    read_text,
+    strange,
+)
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
 
 RT_ARCHIVE = (
     "https://storage.googleapis.com/seldon-datasets/sentence_polarity_v1/rt-polaritydata.tar.gz"
 )
-RT_SIDES = ("pos", "neg")
-RT_SPLITS = {"train": (0, 4265), "validation": (4265, 4798), "test": (4798, 5331)}
+RT_FILES = {"pos": "rt-polarity.pos", "neg": "rt-polarity.neg"}
+RT_SPLITS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 TWEET_EVAL = "https://raw.githubusercontent.com/cardiffnlp/tweeteval/main/datasets"
 TWEET_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 TWEET_LABELS = {
@@ -52,38 +60,43 @@ class RottenTomatoes(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        manual = getattr(dl_manager, "_manual_dir", None)
-        by_hand = {side: Path(manual or ".") / f"rt-polarity.{side}" for side in RT_SIDES}
-        if manual and all(path.is_file() for path in by_hand.values()):
-            if getattr(self, "checked", True):
-                for path in by_hand.values():
-                    verify(self.name, f"{RT_ARCHIVE}#{path.name}", path)
-            text = {side: path.read_text("latin-1") for side, path in by_hand.items()}
+        manual = manual_folder(dl_manager)
+        if manual and any((manual / name).is_file() for name in RT_FILES.values()):
+            files = {side: (f"{RT_ARCHIVE}#{name}", name) for side, name in RT_FILES.items()}
+            found = fetch(self, dl_manager, files)
+            content = {side: path.read_bytes() for side, path in found.items()}
         else:
-            archive = fetch(self, dl_manager, {"all": (RT_ARCHIVE, "rt-polaritydata.tar.gz")})
-            text = read_archive(archive["all"])
-        lines = {side: [*text[side].rstrip("\n").split("\n")] for side in RT_SIDES}
-        return {split: self._generate_examples(lines, split) for split in RT_SPLITS}
+            path = fetch(self, dl_manager, {"all": (RT_ARCHIVE, "rt-polaritydata.tar.gz")})["all"]
+            content = self._unpack(path)
+        texts = {side: lines(content[side].decode("latin-1")) for side in RT_FILES}
+        for side, name in RT_FILES.items():
+            if not texts[side]:
+                raise InputError(f"{self.name}: {name} is empty: take it from {homepage(self)}.")
+        return {
+            split: self._generate_examples(texts, *cut)
+            for split, cut in RT_SPLITS.items()
+            if any(share(len(side), *cut) for side in texts.values())  # few lines: not every split
+        }
 
-    def _generate_examples(self, lines: dict[str, list[str]], split: str) -> Iterator[Any]:
-        start, stop = RT_SPLITS[split]
-        for side in RT_SIDES:
-            for row in range(start, min(stop, len(lines[side]))):
-                yield f"{side}-{row:05d}", {"text": lines[side][row].strip(), "label": side}
+    def _unpack(self, path: Path) -> dict[str, bytes]:
+        found = read_tar(self, path, lambda name: Path(name).name in RT_FILES.values())
+        by_name = {Path(name).name: content for name, content in found.items()}
+        for name in RT_FILES.values():
+            if name not in by_name:
+                raise strange(self, path, f"holds no {name}")
+        return {side: by_name[name] for side, name in RT_FILES.items()}
+
+    def _generate_examples(
+        self, texts: dict[str, list[str]], start: float, stop: float
+    ) -> Iterator[Any]:
+        for side, sentences in texts.items():
+            for row in share(len(sentences), start, stop):
+                yield f"{side}-{row:05d}", {"text": sentences[row].strip(), "label": side}
 
 
-def read_archive(path: Path) -> dict[str, str]:
-    """Return the two texts of the Rotten Tomatoes archive."""
-    with tarfile.open(path) as archive:
-        found = {Path(member.name).name: member for member in archive.getmembers()}
-        text = {}
-        for side in RT_SIDES:
-            member = found.get(f"rt-polarity.{side}")
-            file = archive.extractfile(member) if member else None
-            if file is None:
-                raise InputError(f"{path} holds no rt-polarity.{side}: fetch it from {RT_ARCHIVE}.")
-            text[side] = file.read().decode("latin-1")
-        return text
+def share(n: int, start: float, stop: float) -> range:
+    """Return the rows between two shares of `n`; shares that adjoin have no row in common."""
+    return range(round(start * n), round(stop * n))
 
 
 class TweetEval(tfds.core.GeneratorBasedBuilder):
@@ -117,31 +130,35 @@ class TweetEval(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         task = self.builder_config.name
         names = {
-            (split, kind): f"{task}/{short}_{kind}.txt"
+            f"{split} {kind}": f"{task}/{short}_{kind}.txt"
             for split, short in TWEET_SPLITS.items()
             for kind in ("text", "labels")
         }
-        files = {f"{s} {kind}": (f"{TWEET_EVAL}/{n}", n) for (s, kind), n in names.items()}
+        files = {key: (f"{TWEET_EVAL}/{name}", name) for key, name in names.items()}
         found = fetch(self, dl_manager, files, need_all=False)
+        for key, name in names.items():
+            split = key.split(" ")[0]
+            if key not in found and any(other.startswith(split) for other in found):
+                raise lacking(self, name)  # half a split
         return {
             split: self._generate_examples(found[f"{split} text"], found[f"{split} labels"])
             for split in TWEET_SPLITS
-            if f"{split} text" in found and f"{split} labels" in found
+            if f"{split} text" in found
         }
 
     def _generate_examples(self, texts: Path, labels: Path) -> Iterator[Any]:
-        lines = texts.read_text("utf-8").rstrip("\n").split("\n")
-        codes = labels.read_text("utf-8").split()
-        if len(lines) != len(codes):
+        tweets, codes = (lines(read_text(self, path)) for path in (texts, labels))
+        if len(tweets) != len(codes) or not tweets:
             raise InputError(
-                f"{texts.name} has {len(lines)} lines, {labels.name} {len(codes)} labels: fetch "
+                f"{texts.name} has {len(tweets)} lines, {labels.name} {len(codes)} labels: fetch "
                 f"both again from {TWEET_EVAL}."
             )
         names = TWEET_LABELS[self.builder_config.name]
-        for row, (line, code) in enumerate(zip(lines, codes, strict=True)):
-            if not code.isdigit() or int(code) >= len(names):
+        allowed = {str(number): name for number, name in enumerate(names)}
+        for row, (tweet, code) in enumerate(zip(tweets, codes, strict=True)):
+            if code.strip() not in allowed:
                 raise InputError(
                     f"tweet_eval/{self.builder_config.name}, {labels.name}, row {row}: the label "
                     f"is {code!r}, allowed are 0 to {len(names) - 1}: fetch the file again."
                 )
-            yield f"{row:06d}", {"text": line.strip(), "label": names[int(code)]}
+            yield f"{row:06d}", {"text": tweet.strip(), "label": allowed[code.strip()]}

@@ -59,7 +59,7 @@ def read(task: str, folder: str | Path) -> list[Row]:
     if not path.is_file():
         raise InputError(f"There is no file {path}: put it there from {HOME}.")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(parse(task, line))
