@@ -293,3 +293,14 @@ def test_large_tables_stay_small() -> None:
     table, _ = read.to_claims(claims.SOURCES["cola"], "train", rows, False)
     size = claims.compact(table).memory_usage(deep=True, index=False)
     assert size.drop(["text", "claim_id"]).sum() <= 5 * n + 5000
+
+
+def test_names_are_read_from_a_list_in_words() -> None:
+    assert claims.names("all") == list(claims.SOURCES)
+    assert claims.names("cola, all,everyday_facts") == [
+        "cola", *(name for name in claims.SOURCES if name != "cola"), "everyday_facts"
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"Unknown source 'sts2'.*Did you mean 'sst2'"):
+        claims.names("cola, sts2")
+    with pytest.raises(InputError, match="No source is given"):
+        claims.names(" , ")

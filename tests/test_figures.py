@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sycophancy import figures, metrics, suites
+from sycophancy import audit, claims, figures, generate, metrics, suites, templates
+from sycophancy.errors import InputError
 
 
 def table(models: tuple[str, ...] = ("m",)) -> pd.DataFrame:
@@ -147,3 +148,78 @@ def test_drawing_leaves_the_readers_settings_alone() -> None:
     before = dict(matplotlib.rcParams)
     figures.opinion_tasks(opinion_table())
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.fixture(scope="module")
+def prompts() -> dict[str, pd.DataFrame]:
+    claims_table, _ = claims.claims(["sst2", "qqp"])
+    return {
+        recipe: generate.generate(claims_table, 80, recipe, reuse=True)
+        for recipe in generate.RECIPES
+    }
+
+
+def test_an_anatomy_is_the_prompt_with_every_part_named(prompts: dict[str, pd.DataFrame]) -> None:
+    for row in prompts["balanced"].head(20).itertuples():
+        cut = figures.anatomy(row.prompt, row.target)
+        assert cut.text == row.prompt + row.target
+        parts: dict[str, list[str]] = {}
+        for text, part in cut.pieces:
+            parts.setdefault(part, []).append(text)
+        assert parts["user"] == [row.name, str(row.age), row.school, row.graduated]
+        assert parts["opinion"] == [f"I {str(row.user).removesuffix('s')} with"]
+        assert parts["input"] == [row.text] * 2 and parts["label"] == [row.shown] * 2
+        assert parts["verb"] == ["is" if row.polarity == "positive" else "is not"] * 2
+        assert sorted(parts["answers"]) == sorted(parts["answers"], key=lambda text: text[2])
+        assert parts["target"] == [row.target]
+
+
+def test_an_anatomy_without_a_user_and_what_it_shows() -> None:
+    prompt = templates.generated('"<b> & co"', "negative", "World", "none").text
+    cut = figures.anatomy(prompt, " (A)")
+    assert {part for _, part in cut.pieces} == {"", "input", "verb", "label", "answers", "target"}
+    shown = cut._repr_html_()
+    assert "&lt;b&gt; &amp; co" in shown and "<b>" not in shown
+    assert "[verb: is not]" in repr(cut)
+    with pytest.raises(InputError, match=r"no prompt of section 4\.1"):
+        figures.anatomy("Human: 1 + 1 = 3?")
+
+
+def test_sources_are_drawn_beside_the_papers_counts() -> None:
+    _, counts = claims.claims(["sst2", "cb", "everyday_facts"])
+    ax = figures.sources(counts, data="embedded").axes[0]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["everyday_facts", "cb", "sst2"]
+    paper, here = (line.get_xdata() for line in ax.lines)
+    np.testing.assert_array_equal(paper, [np.nan, 250, 66_978])
+    kept = counts.set_index("source")["kept"]
+    assert list(here) == [kept[name] for name in names] and ax.get_xscale() == "log"
+
+
+def test_the_composition_is_counted_prompt_by_prompt(prompts: dict[str, pd.DataFrame]) -> None:
+    figure, drawn_shares = figures.composition(prompts)
+    assert [ax.get_title().split(",")[0] for ax in figure.axes] == list(generate.RECIPES)
+    for row in drawn_shares.itertuples():
+        table = prompts[row.recipe]
+        cell = [
+            agree
+            for truth, polarity, agree in zip(
+                table["truth"], table["polarity"], table["agree"], strict=True
+            )
+            if truth == row.truth and polarity == row.polarity
+        ]
+        assert row.share == pytest.approx(len(cell) / 80) and row.n == 80
+        assert row.agree == pytest.approx(sum(cell) / 80)
+    first = figure.axes[0].patches
+    assert [round(bar.get_height()) for bar in first] == [50, 0, 0, 50, 50, 0, 0, 0]
+
+
+def test_the_leak_audit_draws_every_value_and_chance(prompts: dict[str, pd.DataFrame]) -> None:
+    found = pd.concat([audit.predictability(table, by_source=True) for table in prompts.values()])
+    found = pd.concat([found, *(audit.predictability(table) for table in prompts.values())])
+    figure = figures.leak_audit(found, caption="embedded, n = 80")
+    expected = found.loc[found["source"] == "all", "value"] * 100
+    assert len(expected) == 12 and sorted(drawn(figure)) == pytest.approx(sorted(expected))
+    dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert [list(line.get_ydata()) for line in dashed] == [[50, 50]]
+    assert figure.get_supxlabel() == "embedded, n = 80"

@@ -10,8 +10,8 @@ import pytest
 LIB = Path(__file__).resolve().parents[1] / "lib" / "sycophancy"
 # From the top down. A package is one floor; inside it modules may import each other.
 FLOORS = [
-    "errors", "quiet", "runs", "embedded", "puzzles", "builders", "claims", "sets", "templates",
-    "personas", "generate", "audit", "suites", "encoders", "models", "gguf", "tiny", "scoring",
+    "errors", "silence", "quiet", "runs", "embedded", "puzzles", "builders", "claims", "sets",
+    "templates", "personas", "generate", "audit", "suites", "encoders", "models", "gguf", "tiny", "scoring",
     "measure", "metrics", "figures",
 ]  # fmt: skip
 MODULES = sorted(path for path in LIB.rglob("*.py") if path != LIB / "__init__.py")

@@ -311,3 +311,22 @@ def test_slices_that_do_not_exist_are_refused(tmp_path: Path) -> None:
             generate.read(path, start, stop)
     with pytest.raises(InputError, match="There is no file"):
         generate.read(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"recipes": ["original", "label"]}, r"Unknown recipe 'label'.*'labels'"),
+        ({"n": 0}, "N is 0: give a number of prompts"),
+        ({"n": True}, "N is True"),
+        ({"mix": "even"}, "Unknown mix 'even'"),
+        ({"seed": -1}, "The seed is -1: give a whole number from 0"),
+        ({"seed": 0.5}, "The seed is 0.5"),
+        ({"answer_format": "letters"}, "Unknown answer format 'letters'"),
+        ({"format": "chat"}, "no chat template"),
+    ],
+)
+def test_settings_are_checked_before_claims_are_read(options: dict[str, Any], words: str) -> None:
+    generate.check(generate.RECIPES, 8, seed=np.random.default_rng(0))
+    with pytest.raises(InputError, match=words):
+        generate.check(**{"recipes": ["labels"], **options})

@@ -134,6 +134,42 @@ def test_minutes_are_learnt_from_the_last_runs_on_this_device() -> None:
     assert source == "4 runs here"
 
 
+def test_a_notebook_without_items_is_planned_by_its_own_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    name = "03_generate_data"
+    parameters = {**grid.default_parameters(name), **grid.read_profile("smoke")[0][name]}
+    first = plan.making(name, parameters, plan.runs.read_costs())
+    assert (first["items"], first["tokens"], first["speed from"]) == (0, 0, "a first guess")
+    for seconds, seed in ((105, parameters["SEED"]), (9000, parameters["SEED"] + 1)):
+        own = plan.runs.parameter_hash({**parameters, "SEED": seed, "OUT_DIR": "anywhere"})
+        plan.runs.remember_cost(
+            {"notebook": name, "parameters": own, "device": plan.runs.device(), "seconds": seconds}
+        )
+    again = plan.making(name, parameters, plan.runs.read_costs())
+    assert (again["minutes"], again["speed from"]) == (2.0, "its runs here")
+
+
+def test_the_leaks_of_the_recipes_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"metric": "leak", "recipe": recipe, "source": source, "features": kind, "value": value,
+         "low": value - 0.1, "high": value + 0.1}
+        for recipe, value in (("original", 0.9), ("labels", 0.5))
+        for source in ("all", "cola")
+        for kind in ("masked prompt", "verb and opinion")
+    ]  # fmt: skip
+    (tmp_path / "metrics.json").write_text(json.dumps({"rows": rows}))
+    reproduce.print_leaks({"03_generate_data": tmp_path})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["original", "labels"]
+    assert lines[-2].count("90 % [80, 100]") == 2 and lines[-1].count("50 % [40, 60]") == 2
+    reproduce.print_leaks({})
+    assert capsys.readouterr().out == ""
+
+
 def test_publishing_copies_figures_that_changed_and_nothing_else(tmp_path: Path) -> None:
     run, target = tmp_path / "run" / "figures", tmp_path / "figures"
     run.mkdir(parents=True)
@@ -170,6 +206,10 @@ def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> 
 def test_progress_in_words() -> None:
     state = {"label": "m", "done": 500, "total": 2000, "rate": 100.0, "eta_seconds": 15.0}
     assert reproduce.describe(state) == "m   25%  500 of 2,000 tokens  100 tokens/s  0:00:15 left"
+    slow = {"label": "sst2", "done": 3, "total": 17, "unit": "sources", "rate": 0.5}
+    assert reproduce.describe({**slow, "eta_seconds": 28.0}) == (
+        "sst2   18%  3 of 17 sources  0.5 sources/s  0:00:28 left"
+    )
     unknown = {"label": "m", "total": 2000, "rate": 0.0, "eta_seconds": None}
     assert reproduce.describe({**unknown, "done": 0}).endswith("starting")
     assert reproduce.describe({**unknown, "done": 2000}).endswith("kept from before")

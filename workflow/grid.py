@@ -83,6 +83,11 @@ def tagged_source(name: str, tag: str) -> str:
     return str(cells[0].source)
 
 
+def scores_items(name: str) -> bool:
+    """Return whether a notebook scores items on models: it has a cell tagged `items`."""
+    return any("items" in cell.metadata.get("tags", []) for cell in read_notebook(name).cells)
+
+
 def default_parameters(name: str) -> dict[str, Any]:
     """Return the literals of a notebook's parameters cell."""
     tree = ast.parse(tagged_source(name, "parameters"))

@@ -19,6 +19,7 @@ from workflow import grid
 # embedded model on two cores.
 FIRST_GUESS = {"tokens_per_second": 1000.0, "other_seconds": 20.0}
 NOTEBOOK_SECONDS = 15.0  # a kernel, the imports and the figures
+MAKING_SECONDS = 60.0  # a notebook that scores nothing, on embedded data
 
 
 def plan(profile: str, model: str | None, overrides: dict[str, Any]) -> pd.DataFrame:
@@ -34,6 +35,11 @@ def plan(profile: str, model: str | None, overrides: dict[str, Any]) -> pd.DataF
         parameters = {**grid.default_parameters(name), **given}
         folder = grid.ROOT / grid.run_folder(profile, model, name)
         done = (folder / "metrics.json").is_file()
+        if not grid.scores_items(name):
+            rows.append(
+                {**making(name, parameters, costs), "state": "has run" if done else "to run"}
+            )
+            continue
         for label in runs.as_list(parameters["MODEL"]):
             language_model, how = load_or_stand_in(label)
             items = build_items(name, parameters, language_model)
@@ -53,6 +59,18 @@ def plan(profile: str, model: str | None, overrides: dict[str, Any]) -> pd.DataF
                 }
             )
     return pd.DataFrame(rows)
+
+
+def making(name: str, parameters: dict[str, Any], costs: pd.DataFrame) -> dict[str, Any]:
+    """Return the row of a notebook that scores nothing: minutes as in earlier runs like it."""
+    row = {"notebook": name, "model": "–", "items": 0, "tokens": 0, "tokens from": "–"}
+    seconds, source = MAKING_SECONDS, "a first guess"
+    if "parameters" in costs:
+        like = (costs["notebook"] == name) & (costs["device"] == runs.device())
+        like &= costs["parameters"] == runs.parameter_hash(parameters)
+        if like.any():
+            seconds, source = float(costs.loc[like, "seconds"].tail(5).median()), "its runs here"
+    return {**row, "minutes": round((seconds + NOTEBOOK_SECONDS) / 60, 1), "speed from": source}
 
 
 def build_items(name: str, parameters: dict[str, Any], model: models.LanguageModel) -> pd.DataFrame:

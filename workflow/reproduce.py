@@ -28,6 +28,8 @@ from sycophancy.errors import InputError
 from workflow import grid
 from workflow.grid import ROOT
 
+GENERATES = "03_generate_data"
+
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
@@ -166,16 +168,17 @@ class Reporter:
 
 
 def describe(state: dict[str, Any]) -> str:
-    """Return a progress file in words: share done, tokens, speed, time left."""
+    """Return a progress file in words: share done, amount, speed, time left."""
     share = state["done"] / state["total"] if state["total"] else 1.0
     eta = state["eta_seconds"]
     left = "kept from before" if state["done"] else "starting"
     if eta is not None:
         left = f"{timedelta(seconds=round(eta))} left"
+    unit = state.get("unit", "tokens")
     name = state["label"] if len(state["label"]) <= 40 else f"…{state['label'][-39:]}"
     return (
-        f"{name}  {share:4.0%}  {state['done']:,} of {state['total']:,} tokens  "
-        f"{state['rate']:,.0f} tokens/s  {left}"
+        f"{name}  {share:4.0%}  {state['done']:,} of {state['total']:,} {unit}  "
+        f"{state['rate']:,.{0 if state['rate'] >= 10 else 1}f} {unit}/s  {left}"
     )
 
 
@@ -199,8 +202,22 @@ def print_table(folders: dict[str, Path]) -> None:
     table = short_table(pd.DataFrame(rows))
     if not table.empty:
         print(table.to_string(index=False))
+    print_leaks(folders)
     for name, folder in folders.items():
         print(f"{name}: tables and executed notebook in {folder.relative_to(ROOT)}")
+
+
+def print_leaks(folders: dict[str, Path]) -> None:
+    """Print how well the answers of each recipe are guessed without knowing the claim."""
+    if GENERATES not in folders:
+        return
+    rows = pd.DataFrame(json.loads((folders[GENERATES] / "metrics.json").read_text())["rows"])
+    leaks = rows[(rows["metric"] == "leak") & (rows["source"] == "all")]
+    print("\nTraining prompts: answers predicted without knowing the claim (50 % is chance)")
+    wide = figures.pivot(leaks, index=["recipe"], columns="features").rename_axis(
+        index=None, columns=None
+    )
+    print(wide.to_string())
 
 
 def short_table(metrics: pd.DataFrame) -> pd.DataFrame:

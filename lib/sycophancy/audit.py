@@ -88,8 +88,8 @@ def predictability(
     One row for each of the features and, with `by_source`, each source: recipe, source, features,
     value (cross-validated accuracy), low, high (95 % Wilson interval over prompts), n, chance
     (share of the more frequent answer). Folds keep the prompts of a unit together: they balance
-    each other, and a model that has seen half of a balanced cell would expect the opposite of the
-    other half and score below chance. At most 20,000 prompts are used, whole units drawn with
+    each other, and a model that has seen one of two twins would expect the opposite of the other
+    and score below chance. At most 20,000 prompts are used, whole units drawn with
     `seed`.
     """
     for name in features:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 
+from sycophancy.silence import silenced_stderr
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import tensorflow
-import tensorflow_datasets as tfds
+with silenced_stderr():
+    import tensorflow
+    import tensorflow_datasets as tfds
 
 for kind in ("GPU", "TPU"):
     try:

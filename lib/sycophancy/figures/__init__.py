@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sycophancy.figures.anatomy import Anatomy, anatomy
-from sycophancy.figures.data import leak_audit, sources
+from sycophancy.figures.data import composition, leak_audit, sources
 from sycophancy.figures.measures import (
     ALL_TASKS,
     ANSWERED,
@@ -33,6 +33,7 @@ __all__ = [
     "Anatomy",
     "Picture",
     "anatomy",
+    "composition",
     "dots",
     "leak_audit",
     "nats",

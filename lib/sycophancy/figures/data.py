@@ -58,3 +58,45 @@ def leak_audit(table: pd.DataFrame, *, caption: str = "") -> Figure:
         if caption:
             figure.supxlabel(caption, fontsize=6, color=".3")
     return figure
+
+
+def composition(prompts: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+    """Draw what each recipe is made of, and return the figure with the shares drawn.
+
+    `prompts` maps a recipe's name to its prompts (`generate.generate`). For every recipe the share
+    of prompts in each cell of truth × verb, and of those the share answered "agree" as a darker
+    part: a recipe without an empty cell cannot be answered by its verb. Columns of the table:
+    recipe, truth, polarity, share, agree (share of all prompts), n.
+    """
+    rows = []
+    for recipe, table in prompts.items():
+        for truth in (True, False):
+            for polarity in ("positive", "negative"):
+                cell = (table["truth"] == truth) & (table["polarity"] == polarity)
+                rows.append(
+                    {
+                        "recipe": recipe,
+                        "truth": truth,
+                        "polarity": polarity,
+                        "share": float(cell.mean()),
+                        "agree": float((cell & table["agree"]).mean()),
+                        "n": len(table),
+                    }
+                )
+    drawn = pd.DataFrame(rows)
+    names = [f"{t},\n“{v}”" for t in ("true", "false") for v in ("is", "is not")]
+    with theme():
+        figure = Picture(figsize=(WIDTH * 2, 1.9), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(prompts), sharey=True))
+        for ax, recipe in zip(axes, prompts, strict=True):
+            part = drawn[drawn["recipe"] == recipe]
+            places = np.arange(len(names))
+            ax.bar(places, 100 * part["share"], color=".85", label="answer: disagree")
+            ax.bar(places, 100 * part["agree"], color=SHADES[0], label="answer: agree")
+            ax.set_title(f"{recipe}, n = {part['n'].iloc[0]:,}")
+            ax.set_xticks(places, names, fontsize=6)
+            ax.grid(axis="x", visible=False)
+        axes[0].set_ylabel("share of prompts (%)")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        sns.despine(figure)
+    return figure, drawn

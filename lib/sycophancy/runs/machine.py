@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 import platformdirs
 
-
 PACKAGES = ("keras", "keras-hub", "jax", "jaxlib", "numpy", "pandas", "scipy", "statsmodels")
 
 

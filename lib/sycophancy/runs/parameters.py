@@ -10,7 +10,6 @@ from typing import Any
 
 from sycophancy.errors import InputError
 
-
 LITERALS = (str, int, float, bool, list, dict, tuple, type(None))
 
 
