@@ -9,7 +9,7 @@ export KERAS_BACKEND := jax
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore::FutureWarning
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce measure plan data test lint jupyter bench notebooks lock clean distclean
+.PHONY: help setup reproduce measure intervene plan data test lint jupyter bench notebooks lock clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,8 +34,11 @@ reproduce: $(READY)  ## run the notebooks of PROFILE, draw the figures, print th
 measure: $(READY)  ## notebooks 01 and 02 on your model: make measure MODEL=hf://owner/name
 	@$(BIN)/python -m workflow.reproduce --profile $(PROFILE) --model "$(MODEL)" $(foreach s,$(SET),--set $(s))
 
+intervene: $(READY)  ## filter, train, measure: make intervene MODEL=hf://owner/name CLAIMS=my.csv [STEPS=…]
+	@$(BIN)/python -m workflow.intervene --model "$(MODEL)" --claims "$(CLAIMS)" $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))
+
 plan: $(READY)  ## notebooks, items, tokens and minutes of PROFILE, before anything starts
-	@$(BIN)/python -m workflow.plan --profile $(PROFILE) $(if $(MODEL),--model "$(MODEL)") $(foreach s,$(SET),--set $(s))
+	@$(BIN)/python -m workflow.plan --profile $(PROFILE) $(if $(MODEL),--model "$(MODEL)") $(if $(CLAIMS),--claims "$(CLAIMS)") $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))
 
 data: $(READY)  ## published data sets through TFDS: make data [DATA=folder MANUAL=folder ONLY="…"]
 	@$(BIN)/python -m workflow.prepare_data $(if $(DATA),--data-dir "$(DATA)") $(if $(MANUAL),--manual "$(MANUAL)") $(if $(CHECKSUMS),--checksums $(CHECKSUMS)) $(ONLY)

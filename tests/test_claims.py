@@ -304,3 +304,55 @@ def test_names_are_read_from_a_list_in_words() -> None:
         claims.names("cola, sts2")
     with pytest.raises(InputError, match="No source is given"):
         claims.names(" , ")
+
+
+def own_file(folder: Path, text: str) -> Path:
+    path = folder / "mine.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_claims_of_ones_own_are_split_by_their_text(tmp_path: Path) -> None:
+    rows = "".join(f'"A ""text"" {n}",Fact,Opinion | Question\n' for n in range(200))
+    path = own_file(tmp_path, "text,label,others\n" + rows)
+    tables = {split: claims.read_csv(path, split) for split in claims.SPLITS}
+    sizes = {split: len(table) for split, table in tables.items()}
+    assert sum(sizes.values()) == 200 and 100 <= sizes["train"] <= 140
+    for split, table in tables.items():
+        claims.check_claims(table)
+        assert set(table["split"]) == {split} and set(table["source"]) == {"mine"}
+        assert set(table["others"]) == {"Opinion | Question"}
+        for text in table["text"]:
+            place = int(hashlib.sha256(text.strip('"').encode()).hexdigest()[:8], 16) / 16**8
+            assert split == ("train" if place < 0.6 else "development" if place < 0.75 else "test")
+    assert tables["train"]["text"].str.fullmatch(r'"A text \d+"').all()
+    counted = claims.count_table(claims.count_rows(tables["train"]))
+    assert list(counted["kept"]) == [sizes["train"]] * 2
+    held = claims.held_out({"CLAIMS": str(path)}, "development")
+    pd.testing.assert_frame_equal(held, tables["development"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("text,label\na,b\n", "no column 'others'"),
+        ("text,label,others\na,,b\n", "row 1: text or label is empty"),
+        ("text,label,others\na,b,\n", "row 1: others is empty"),
+        ("text,label,others\na,b,b | c\n", "row 1: .* holds the right label"),
+        ("text,label,others\na,b,c\na,b,c\n", "row 2: the text stands twice"),
+        ("text,label,others,split\na,b,c,trian\n", "split in mine.csv 'trian'.*'train'"),
+        ("text,label,others,split\na,b,c,test\n", "no claims for the split train"),
+    ],
+)
+def test_a_broken_file_of_ones_own_is_named(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        claims.read_csv(own_file(tmp_path, text))
+
+
+def test_held_out_claims_are_those_of_the_sources(tmp_path: Path) -> None:
+    parameters = {"SOURCES": "cola, everyday_facts", "DATA": "embedded"}
+    for split in ("development", "test"):
+        expected, _ = claims.claims(["cola", "everyday_facts"], split=split)
+        pd.testing.assert_frame_equal(claims.held_out(parameters, split), expected)
+    with pytest.raises(InputError, match="There is no file"):
+        claims.read_csv(tmp_path / "nowhere.csv")

@@ -223,3 +223,41 @@ def test_the_leak_audit_draws_every_value_and_chance(prompts: dict[str, pd.DataF
     dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     assert [list(line.get_ydata()) for line in dashed] == [[50, 50]]
     assert figure.get_supxlabel() == "embedded, n = 80"
+
+
+def test_filtration_draws_every_share_by_source_and_filter() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"filter": kind, "source": source, "metric": metric, "value": value, "low": value - 0.1,
+         "high": value + 0.1, "n": 40}
+        for kind in ("pick", "paired")
+        for source in ("sst2", "cola", "trec")
+        for metric, value in (("right", rng.random()), ("kept", rng.random()))
+    ]  # fmt: skip
+    shares = pd.DataFrame(rows)
+    figure = figures.filtration(shares, model="m", recipe="balanced")
+    for ax, metric in zip(figure.axes, ("right", "kept"), strict=True):
+        found = [
+            float(x) for box in ax.containers for x in box.lines[0].get_xdata() if np.isfinite(x)
+        ]
+        expected = 100 * shares.loc[shares["metric"] == metric, "value"]
+        assert sorted(found) == pytest.approx(sorted(expected))
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert [list(line.get_xdata()) for line in dashed] == [[50, 50]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "sst2", "cola", "trec"
+    ]  # fmt: skip
+    assert "about 120 prompts" in figure.get_supxlabel()
+
+
+def test_losses_are_drawn_step_by_step_with_their_running_mean() -> None:
+    losses = [2.0, 1.0, 0.9, 0.3]
+    table_of = pd.concat(
+        pd.DataFrame({"run": name, "step": range(1, 5), "loss": losses}) for name in ("a", "b")
+    )
+    ax = figures.losses(table_of, caption="m").axes[0]
+    lines = [line for line in ax.lines if line.get_linestyle() != "--"]
+    assert len(lines) == 4 and list(lines[0].get_ydata()) == losses
+    assert list(lines[1].get_ydata()) == pytest.approx([2.0, 1.5, 1.3, 1.05])
+    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+    assert list(dashed[0].get_ydata()) == pytest.approx([np.log(2)] * 2)

@@ -135,6 +135,66 @@ def test_every_prompt_has_a_twin_with_the_other_answer(
         assert answers[unit, masked, True] == answers[unit, masked, False] > 0
 
 
+@settings(max_examples=60, deadline=None)
+@given(claim_tables(), st.sampled_from(list(generate.RECIPES)), st.floats(0, 1), *CHOSEN[1:])
+def test_some_users_have_no_opinion(
+    table: pd.DataFrame, recipe: str, share: float, reuse: bool, seed: int
+) -> None:
+    """Their units stay what they were but for the introduction; the others stay altogether."""
+    chosen: dict[str, Any] = {"recipe": recipe, "reuse": reuse, "seed": seed}
+    all_say = generate.generate(table, **chosen)
+    prompts = generate.generate(table, no_opinion=share, **chosen)
+    none = (prompts["user"] == "none").to_numpy()
+    assert (prompts.groupby("unit")["user"].nunique() == 1).all()
+    units = prompts["unit"].nunique()
+    assert prompts.loc[none, "unit"].nunique() == round(share * units)
+    answers = ["agree", "target"] if recipe == "placebo" else []
+    own = ["user", "prompt", *answers]
+    pd.testing.assert_frame_equal(prompts.drop(columns=own), all_say.drop(columns=own))
+    own = ["prompt_id", *answers]  # a placebo has its coins for each user
+    pd.testing.assert_frame_equal(
+        prompts[~none].drop(columns=own), all_say[~none].drop(columns=own)
+    )
+    silent = generate.render(all_say[none], user="none")[0]
+    assert prompts.loc[none, "prompt"].tolist() == silent
+    for text in silent:
+        assert templates.parse(text).user == "none" and templates.parse(text).persona is None
+    each = prompts.drop_duplicates("unit")
+    for part in (each[each["user"] == "none"], each[each["user"] != "none"]):
+        assert abs((part["order"] == 0).sum() - len(part) / 2) <= 1
+    assert abs((each["user"] == "agrees").sum() - (each["user"] == "disagrees").sum()) <= 1
+    fewer = generate.generate(table, no_opinion=share / 2, **chosen)
+    assert set(fewer.loc[fewer["user"] == "none", "unit"]) <= set(prompts.loc[none, "unit"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(claim_tables(), st.sampled_from(["labels", "balanced", "placebo"]), *CHOSEN)
+def test_a_prompt_without_an_opinion_has_its_twin_too(
+    table: pd.DataFrame, recipe: str, share: float, reuse: bool, seed: int
+) -> None:
+    prompts = generate.generate(table, recipe=recipe, reuse=reuse, seed=seed, no_opinion=share)
+    answers: Counter[tuple[Any, ...]] = Counter()
+    for unit, prompt, text, agree in rows_of(prompts, "unit", "prompt", "text", "agree"):
+        masked = prompt.replace(text, "[input]").replace(text[:1].upper() + text[1:], "[input]")
+        answers[unit, masked, agree] += 1
+    assert all(answers[*key, True] == answers[*key, False] for *key, _ in list(answers))
+    if recipe == "placebo":
+        cells_of = Counter(rows_of(prompts, "truth", "polarity", "user", "order", "agree"))
+        for *cell, _ in list(cells_of):
+            assert abs(cells_of[*cell, True] - cells_of[*cell, False]) <= 1
+
+
+@pytest.mark.parametrize("recipe", generate.RECIPES)
+def test_without_a_share_nothing_changes(recipe: str) -> None:
+    first = generate.generate(FEW, recipe=recipe, seed=3)
+    pd.testing.assert_frame_equal(
+        first, generate.generate(FEW, recipe=recipe, no_opinion=0.0, seed=3)
+    )
+    assert set(first["user"]) == {"agrees", "disagrees"}
+    nobody = generate.generate(FEW, recipe=recipe, no_opinion=1, seed=3)
+    assert set(nobody["user"]) == {"none"} and not nobody["prompt"].str.contains("Hello").any()
+
+
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("labels", [1, 2, 3, 4])
 def test_capacity_is_what_exhaustive_search_finds(k: int, labels: int) -> None:
@@ -245,6 +305,7 @@ def test_more_than_there_is_room_for_is_refused() -> None:
         ({"n": True}, "N is True"),
         ({"n": 8.0}, r"N is 8\.0"),
         ({"recipe": "ballanced"}, r"Unknown recipe 'ballanced': .*original, labels, balanced"),
+        ({"no_opinion": 2}, "share without an opinion is 2"),
         ({"mix": "equals"}, r"Unknown mix 'equals': .*Did you mean 'equal'"),
         ({"format": "papr"}, "Unknown format 'papr'"),
         ({"answer_format": "letters"}, "Unknown answer format 'letters'"),
@@ -320,6 +381,11 @@ def test_slices_that_do_not_exist_are_refused(tmp_path: Path) -> None:
         ({"n": 0}, "N is 0: give a number of prompts"),
         ({"n": True}, "N is True"),
         ({"mix": "even"}, "Unknown mix 'even'"),
+        ({"no_opinion": 1.01}, r"share without an opinion is 1\.01: give a number from 0 to 1"),
+        ({"no_opinion": -0.1}, r"share without an opinion is -0\.1"),
+        ({"no_opinion": float("nan")}, "share without an opinion is nan"),
+        ({"no_opinion": True}, "share without an opinion is True"),
+        ({"no_opinion": "20 %"}, "share without an opinion is '20 %'"),
         ({"seed": -1}, "The seed is -1: give a whole number from 0"),
         ({"seed": 0.5}, "The seed is 0.5"),
         ({"answer_format": "letters"}, "Unknown answer format 'letters'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -134,3 +135,36 @@ def test_costs_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     runs.remember_cost({"model": "m", "tokens": 10, "scoring_seconds": 2.0})
     runs.remember_cost({"model": "m", "tokens": 20, "scoring_seconds": 2.0})
     assert list(runs.read_costs()["tokens"]) == [10, 20]
+
+
+def test_finished_runs_are_found_by_folder_and_by_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs.folder, "repository", lambda: tmp_path)
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match="03_x has not been run here"):
+        runs.latest("03_x")
+    made = []
+    for age, name in ((300, "runs/a/03_x"), (100, "runs/b/03_x"), (50, "runs/b/04_y")):
+        run = runs.start(name.rpartition("/")[2], {"N": age}, str(tmp_path / name))
+        path = run.finish(pd.DataFrame([{"metric": "m", "value": 1.0}]))
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+        made.append(run.folder)
+    assert runs.latest("03_x") == made[1]
+    assert runs.find("runs/a/03_x") == runs.find(made[0]) == made[0]
+    assert runs.parameters_of(made[0]) == {"N": 300}
+    with pytest.raises(InputError, match="holds no finished run"):
+        runs.find("runs/c")
+    (made[0] / "run.json").write_text("{")
+    with pytest.raises(InputError, match="missing or damaged"):
+        runs.parameters_of(made[0])
+
+
+def test_a_finished_run_leaves_its_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
+    run = runs.start("03_x", {"N": 1, "OUT_DIR": "here"}, str(tmp_path / "run"))
+    run.finish(pd.DataFrame([{"metric": "m", "value": 1.0}]))
+    row = runs.read_costs().iloc[0]
+    assert (row["notebook"], row["device"]) == ("03_x", runs.device()) and row["seconds"] >= 0
+    assert row["parameters"] == runs.parameter_hash({"OUT_DIR": "elsewhere", "N": 1})
+    assert row["parameters"] != runs.parameter_hash({"N": 2})

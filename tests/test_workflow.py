@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 import pytest
+import yaml
 
 from sycophancy.errors import InputError
-from workflow import execute, grid, plan, reproduce
+from workflow import cells, execute, grid, intervene, plan, progress, reproduce, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,22 +28,22 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_profiles_give_only_parameters_that_notebooks_declare() -> None:
     assert grid.profile_names() == ["smoke", "laptop", "overnight", "tpu"]
     for profile in grid.profile_names():
-        cells, publishes = grid.read_profile(profile)
+        found, publishes = grid.read_profile(profile)
         assert publishes == (profile != "smoke")
-        for name, parameters in cells.items():
-            assert set(parameters) <= set(grid.default_parameters(name))
+        for key, parameters in found.items():
+            assert set(parameters) <= set(grid.default_parameters(cells.notebook_of(key)))
 
 
 def test_the_laptop_profile_keeps_its_minima() -> None:
-    cells, _ = grid.read_profile("laptop")
-    assert cells["02_wrong_additions"]["N"] >= 100
-    assert cells["01_opinion_tasks"]["N"] == 0  # all of them
+    found, _ = grid.read_profile("laptop")
+    assert found["02_wrong_additions"]["N"] >= 100
+    assert found["01_opinion_tasks"]["N"] == 0  # all of them
 
 
 def test_a_users_model_runs_the_two_measuring_notebooks_and_publishes_nothing() -> None:
-    cells, publishes = grid.read_profile("laptop", model="hf://a/b")
-    assert list(cells) == ["01_opinion_tasks", "02_wrong_additions"]
-    assert {parameters["MODEL"] for parameters in cells.values()} == {"hf://a/b"}
+    found, publishes = grid.read_profile("laptop", model="hf://a/b")
+    assert list(found) == ["01_opinion_tasks", "02_wrong_additions"]
+    assert {parameters["MODEL"] for parameters in found.values()} == {"hf://a/b"}
     assert not publishes
     folder = grid.run_folder("laptop", "hf://a/b", "01_opinion_tasks")
     assert folder == "runs/measure/hf-a-b/laptop/01_opinion_tasks"
@@ -46,10 +51,10 @@ def test_a_users_model_runs_the_two_measuring_notebooks_and_publishes_nothing() 
 
 def test_settings_reach_the_notebooks_that_know_them() -> None:
     name, value = grid.parse_override("N=20")
-    cells, _ = grid.read_profile("laptop", overrides={name: value, "TASKS": "nlp_survey"})
-    assert cells["02_wrong_additions"]["N"] == 20
-    assert cells["01_opinion_tasks"]["TASKS"] == "nlp_survey"
-    assert "N" not in cells["00_start_here"]
+    found, _ = grid.read_profile("laptop", overrides={name: value, "TASKS": "nlp_survey"})
+    assert found["02_wrong_additions"]["N"] == 20
+    assert found["01_opinion_tasks"]["TASKS"] == "nlp_survey"
+    assert "N" not in found["00_start_here"]
 
 
 def test_what_is_misspelt_is_refused_before_anything_runs() -> None:
@@ -162,11 +167,11 @@ def test_the_leaks_of_the_recipes_are_printed(
         for kind in ("masked prompt", "verb and opinion")
     ]  # fmt: skip
     (tmp_path / "metrics.json").write_text(json.dumps({"rows": rows}))
-    reproduce.print_leaks({"03_generate_data": tmp_path})
+    tables.print_leaks({"03_generate_data": tmp_path})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[-2:]] == ["original", "labels"]
     assert lines[-2].count("90 % [80, 100]") == 2 and lines[-1].count("50 % [40, 60]") == 2
-    reproduce.print_leaks({})
+    tables.print_leaks({})
     assert capsys.readouterr().out == ""
 
 
@@ -177,7 +182,7 @@ def test_publishing_copies_figures_that_changed_and_nothing_else(tmp_path: Path)
     (run / "one_sum.svg").write_text("not a figure of the paper")
     target.mkdir()
     (target / "fig02_y.svg").write_text("of another notebook")
-    reproduce.publish([run.parent], target)
+    tables.publish([run.parent], target)
     assert {p.name: p.read_text() for p in target.iterdir()} == {
         "fig03_x.svg": "new",
         "fig02_y.svg": "of another notebook",
@@ -194,7 +199,7 @@ def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> 
         for metric, value in (("rate", 0.5), ("shift", 0.35), ("accuracy", 0.9))
         for truth in ("all", "true")
     ]  # fmt: skip
-    table = reproduce.short_table(pd.DataFrame(rows))
+    table = tables.short_table(pd.DataFrame(rows))
     assert table.to_dict("records") == [
         {
             "model": "m", "suite": "additions", "answer_format": "cloze", "n": 12, "questions": 3,
@@ -205,14 +210,455 @@ def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> 
 
 def test_progress_in_words() -> None:
     state = {"label": "m", "done": 500, "total": 2000, "rate": 100.0, "eta_seconds": 15.0}
-    assert reproduce.describe(state) == "m   25%  500 of 2,000 tokens  100 tokens/s  0:00:15 left"
+    assert progress.describe(state) == "m   25%  500 of 2,000 tokens  100 tokens/s  0:00:15 left"
     slow = {"label": "sst2", "done": 3, "total": 17, "unit": "sources", "rate": 0.5}
-    assert reproduce.describe({**slow, "eta_seconds": 28.0}) == (
+    assert progress.describe({**slow, "eta_seconds": 28.0}) == (
         "sst2   18%  3 of 17 sources  0.5 sources/s  0:00:28 left"
     )
     unknown = {"label": "m", "total": 2000, "rate": 0.0, "eta_seconds": None}
-    assert reproduce.describe({**unknown, "done": 0}).endswith("starting")
-    assert reproduce.describe({**unknown, "done": 2000}).endswith("kept from before")
+    assert progress.describe({**unknown, "done": 0}).endswith("starting")
+    assert progress.describe({**unknown, "done": 2000}).endswith("kept from before")
+
+
+def write_notebook(folder: Path, name: str, parameters: dict[str, Any], *rest: str) -> None:
+    """A throw-away notebook: parameters, then cells; one that begins with `# tag:` carries it."""
+    lines = [f"{key} = {value!r}" for key, value in {**parameters, "OUT_DIR": ""}.items()]
+    sources = ["# tag: parameters\n" + "\n".join(lines), *rest]
+    made = [nbformat.v4.new_code_cell(source) for source in sources]
+    for cell in made:
+        first = cell.source.partition("\n")[0]
+        if first.startswith("# tag: "):
+            cell.metadata["tags"] = [first.removeprefix("# tag: ")]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    notebook = nbformat.v4.new_notebook(cells=made)
+    notebook.metadata.update(kernelspec=kernel, language_info={"name": "python"})
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of the repository, with notebooks that make, train, measure, compare."""
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    monkeypatch.setattr(grid, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(grid, "PROFILES", tmp_path / "profiles")
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "profiles").mkdir()
+    for name in ("03_make", "05_train", "02_measure", "07_compare"):
+        write_notebook(tmp_path / "notebooks", name, {"MODEL": "tiny_random", "DATA": ""})
+    return tmp_path
+
+
+def write_profile(checkout: Path, notebooks: dict[str, Any], **entries: Any) -> None:
+    content = {"publish": False, **entries, "notebooks": notebooks}
+    (checkout / "profiles" / "own.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+CHAIN = {
+    "07_compare": {"DATA": ["{runs}/02_measure@after", {"more": "x, {runs}/02_measure"}]},
+    "02_measure": {},
+    "02_measure@after": {"MODEL": "tiny_random, {runs}/05_train/labels_seed0@500"},
+    "05_train": {"DATA": "{runs}/03_make/prompts.parquet"},
+    "03_make": {},
+}  # fmt: skip
+
+
+def test_a_key_is_a_notebook_with_or_without_a_label() -> None:
+    assert cells.notebook_of("02_measure") == "02_measure"
+    assert cells.notebook_of("02_measure@after_2") == "02_measure"
+    for key in ("02_measure@", "02_measure@500", "a/b", "a@b@c", "@after", "02_measure@After"):
+        with pytest.raises(InputError, match="is no cell"):
+            cells.notebook_of(key)
+
+
+def test_cells_come_in_file_order_and_wait_for_the_cells_that_they_mention(checkout: Path) -> None:
+    write_profile(checkout, CHAIN, budget_minutes=5)
+    batch = grid.batch("own")
+    assert list(batch.cells) == list(CHAIN)
+    assert batch.depends == {
+        "07_compare": ["02_measure", "02_measure@after"],
+        "02_measure": [],
+        "02_measure@after": ["05_train"],
+        "05_train": ["03_make"],
+        "03_make": [],
+    }
+    after = batch.cells["02_measure@after"]
+    assert after == {"MODEL": "tiny_random, runs/own/05_train/labels_seed0@500"}
+    assert batch.cells["07_compare"]["DATA"] == [
+        "runs/own/02_measure@after", {"more": "x, runs/own/02_measure"}
+    ]  # fmt: skip
+    assert batch.folders["02_measure@after"] == "runs/own/02_measure@after"
+    assert (batch.publishes, batch.budget) == (False, 5)
+    # elsewhere than in the repository, for tests
+    raw, _ = grid.read_profile("own")
+    assert cells.fill(raw, "/x")["05_train"] == {"DATA": "/x/03_make/prompts.parquet"}
+
+
+def test_the_run_folder_of_a_cell_may_be_a_model_at_a_step(checkout: Path) -> None:
+    write_profile(checkout, {"05_train": {}, "02_measure": {"MODEL": "{runs}/05_train@20"}})
+    assert grid.batch("own").depends["02_measure"] == ["05_train"]
+
+
+@pytest.mark.parametrize(
+    "notebooks, message",
+    [
+        ({"02_measure": {"MODEL": "{runs}/05_trian"}}, r"in MODEL of 02_measure '05_trian'.*use"),
+        ({"02_measure": {"MODEL": "{runs}"}}, "in MODEL of 02_measure ''"),
+        ({"02_measure": {"MODEL": "{runs}/05_train@a"}, "05_train": {}}, "mean '05_train'"),
+        ({"02_measure": {"DATA": "{model}"}}, "placeholder in DATA of 02_measure 'model'"),
+        (
+            {"03_make": {"DATA": "{runs}/05_train"}, "05_train": {"DATA": "{runs}/03_make"}},
+            "wait for each other: .*(03_make needs 05_train|05_train needs 03_make)",
+        ),
+        ({"03_make": {"DATA": "{runs}/03_make"}}, "03_make needs 03_make"),
+        ({"03_mkae": {}}, "Unknown notebook '03_mkae'.*Did you mean '03_make'"),
+        ({"03_make@500": {}}, "is no cell"),
+        ({"03_make@x": {"DTA": 1}}, "parameter of 03_make@x 'DTA'.*'DATA'"),
+    ],
+)
+def test_a_profile_that_cannot_run_is_refused(
+    checkout: Path, notebooks: dict[str, Any], message: str
+) -> None:
+    write_profile(checkout, notebooks)
+    with pytest.raises(InputError, match=message):
+        grid.read_profile("own")
+
+
+def test_a_profile_file_that_says_something_else_is_refused(checkout: Path) -> None:
+    write_profile(checkout, {"03_make": {}}, budget_minuts=5)
+    with pytest.raises(InputError, match=r"entry of own.yaml 'budget_minuts'"):
+        grid.read_profile("own")
+    for wrong in (0, True, "an hour"):
+        write_profile(checkout, {"03_make": {}}, budget_minutes=wrong)
+        with pytest.raises(InputError, match=f"budget_minutes of own.yaml is {wrong!r}"):
+            grid.read_profile("own")
+    (checkout / "profiles" / "own.yaml").write_text("notebooks: {03_make: {DATA: {runs}/x}}")
+    with pytest.raises(InputError, match="need quotes"):
+        grid.read_profile("own")
+    with pytest.raises(InputError, match="quotes of its own"):
+        grid.parse_override("MODEL={runs}/x")
+
+
+def test_a_setting_may_name_another_cell(checkout: Path) -> None:
+    write_profile(checkout, {"03_make": {}, "07_compare": {}})
+    name, value = grid.parse_override('DATA="{runs}/03_make"')
+    with pytest.raises(InputError, match="03_make needs 03_make"):  # it reaches both
+        grid.batch("own", overrides={name: value})
+
+
+def test_what_waits_for_a_failed_cell_is_what_a_search_finds() -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        keys = [f"c{number}" for number in range(8)]
+        depends = {k: [o for o in keys[:n] if rng.random() < 0.25] for n, k in enumerate(keys)}
+        failed = rng.sample(keys, 2)
+
+        def waits(key: str, depends: Any = depends, failed: Any = failed) -> bool:
+            return any(other in failed or waits(other) for other in depends[key])
+
+        expected = [key for key in keys if waits(key) and key not in failed]
+        assert cells.blocked(failed, depends) == expected
+
+
+def test_the_log_says_which_cells_were_not_run() -> None:
+    depends = {"03_make": [], "02_measure@after": ["03_make"], "07_compare": ["02_measure@after"]}
+    log = "Error in rule notebook_02_measure__after:\n02_measure@after: N is -1: give more\nx"
+    assert progress.not_run(log, depends) == (
+        "Not run, because 02_measure@after failed: 07_compare."
+    )
+    assert progress.sentences(log) == "02_measure@after: N is -1: give more"
+    assert progress.not_run("Error in rule notebook_07_compare:", depends) == ""
+    assert progress.not_run("", depends) == ""
+
+
+def test_a_failure_is_told_with_the_key_of_its_cell() -> None:
+    notebook = Path("notebooks/02_measure.ipynb")
+    folder = Path("runs/own/02_measure@after")
+    assert execute.cell_name(notebook, folder / "executed.ipynb") == "02_measure@after"
+    assert execute.cell_name(notebook, Path("elsewhere/out.ipynb")) == "02_measure"
+
+
+def test_claims_and_trained_runs_from_elsewhere_are_inputs(checkout: Path) -> None:
+    run = checkout / "runs" / "own" / "05_train" / "labels_seed0"
+    run.mkdir(parents=True)
+    (run / "model.json").write_text("{}")
+    name = "runs/own/05_train/labels_seed0"
+    parameters = {"MODEL": f"tiny_random, {name}@500", "CLAIMS": "my.csv", "N": 3}
+    assert grid.input_files(parameters) == ["my.csv", f"{name}/model.json"]
+    assert grid.input_files({"MODEL": "{runs}/05_train/labels_seed0", "CLAIMS": ""}) == []
+    folder = grid.run_folder("laptop", f"{name}@500", "01_x")
+    assert folder == "runs/measure/runs-own-05_train-labels_seed0-500/laptop/01_x"
+
+
+def test_intervene_is_a_profile_of_its_own(checkout: Path) -> None:
+    source = ROOT / "workflow" / "profiles" / "intervene.yaml"
+    shutil.copy(source, checkout / "profiles")
+    content = yaml.safe_load(source.read_text())["notebooks"]
+    for name, parameters in content.items():
+        write_notebook(checkout / "notebooks", name, dict.fromkeys(parameters, ""))
+    write_profile(checkout, {"03_make": {}})
+    assert grid.profile_names() == ["own"]
+    for claims, model in ((None, None), (None, "m")):
+        with pytest.raises(InputError, match="Unknown profile 'intervene'"):
+            grid.batch("intervene", model, claims=claims)
+    batch = grid.batch("intervene", "hf://a/b", claims="data/my claims.csv")
+    assert batch.cells["03_generate_data"]["CLAIMS"] == "data/my claims.csv"
+    assert batch.files["03_generate_data"] == ["data/my claims.csv"]
+    base = "runs/intervene/hf-a-b-my-claims"
+    assert set(batch.folders.values()) == {f"{base}/{key}" for key in content}
+    measured = batch.cells["01_opinion_tasks"]["MODEL"].split(", ")
+    assert measured[0] == "hf://a/b"
+    assert measured[1].startswith(f"{base}/05_finetune/")
+    assert not batch.publishes
+    # everything comes after the data, and the comparisons after what they compare
+    order = ["03_generate_data", "04_filter", "05_finetune"]
+    for first, second in itertools.pairwise(order):
+        assert first in batch.depends[second]
+    for name in ("01_opinion_tasks", "02_wrong_additions", "10_prior_knowledge"):
+        assert batch.depends[name] == ["05_finetune"]
+    assert "01_opinion_tasks" in batch.depends["06_opinion_tasks_after"]
+    assert "02_wrong_additions" in batch.depends["07_wrong_additions_after"]
+
+
+def claims_text(number: int = 40) -> str:
+    """Enough claims for every split, with two labels by turns."""
+    labels = ("a fact", "an opinion")
+    rows = [f"text {n},{labels[n % 2]},{labels[1 - n % 2]}" for n in range(number)]
+    return "\n".join(["text,label,others", *rows])
+
+
+def test_claims_are_found_from_the_repository(checkout: Path) -> None:
+    (checkout / "my.csv").write_text(claims_text())
+    assert intervene.claims_file(str(checkout / "my.csv")) == "my.csv"
+    intervene.check_claims("my.csv")
+    intervene.check_claims(str(checkout / "my.csv"))
+    outside = intervene.claims_file(str(checkout.parent / "my.csv"))
+    assert Path(outside).is_absolute()
+    with pytest.raises(InputError, match="needs claims: CLAIMS=my"):
+        intervene.claims_file(" ")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "There is no file"),
+        ("", "is not a csv file"),
+        (claims_text().replace("others", "other"), "no column 'others'"),
+        (claims_text(0), "no claims for the split"),
+        (claims_text(1), "no claims for the split"),
+        (claims_text().replace("text 4,", " ,"), "row 5: text or label is empty"),
+        (claims_text().replace("text 4,a fact,", "text 4,,"), "row 5: text or label is empty"),
+        (claims_text().replace("text 4,a fact,", "text 4,an opinion,"), "row 5: others"),
+        (claims_text().replace("an opinion,a fact", "a fact,x"), "have the label 'a fact'"),
+    ],
+)
+def test_unsound_claims_are_refused(checkout: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (checkout / "my.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        intervene.check_claims("my.csv")
+
+
+def test_intervene_checks_everything_before_it_starts(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[Any] = []
+
+    def run(*given: Any) -> int:
+        started.append(given)
+        return 0
+
+    monkeypatch.setattr(reproduce, "run", run)
+    (checkout / "my.csv").write_text(claims_text())
+    claims = ["--claims", str(checkout / "my.csv")]
+    for arguments, said in (
+        (["--model", "", *claims], "needs a model"),
+        (["--model", "tiny_random,tiny_random", *claims], "trains one model"),
+        (["--model", "tiny_randon", *claims], "Unknown model"),
+        (["--model", "tiny_random"], "needs claims"),
+        (["--model", "tiny_random", *claims, "--set", "STEPS=0"], "STEPS is 0"),
+        (["--model", "tiny_random", *claims, "--set", "STEPS=many"], "STEPS is 'many'"),
+    ):
+        assert intervene.main(arguments) == 2
+        assert said in capsys.readouterr().err
+    assert started == []
+    assert intervene.main(["--model", "tiny_random", *claims, "--set", "STEPS=20"]) == 0
+    assert started == [("intervene", "tiny_random", ["STEPS=20"], "my.csv")]
+
+
+ITEMS = """# tag: items
+def make_items(seed=0, chat=None):
+    return suites.additions(n=N, seed=seed, answer_formats=runs.as_list(p["FORMATS"]), chat=chat)
+"""
+TRAINING = """# tag: training
+def plan_training():
+    return [{"model": f"{name}_seed0", "steps": p["STEPS"], "tokens_per_step": 1_000}
+            for name in ("labels", "placebo")]
+"""
+
+
+def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path) -> None:
+    notebooks, costs = checkout / "notebooks", checkout / "cache" / "costs.jsonl"
+    measures = {"MODEL": "", "N": 2, "FORMATS": "cloze", "SEEDS": "0"}
+    imports = "%time\n", "from sycophancy import runs, suites"
+    write_notebook(notebooks, "02_measure", measures, *imports, ITEMS)
+    write_notebook(notebooks, "05_train", {"MODEL": "tiny_random", "STEPS": 60}, TRAINING)
+    trained = "tiny_random, {runs}/05_train/labels_seed0, {runs}/05_train/labels_seed0@30"
+    write_profile(
+        checkout,
+        {
+            "03_make": {},
+            "05_train": {"STEPS": 120},
+            "02_measure@after": {"MODEL": trained},
+            "07_compare": {"DATA": "{runs}/02_measure@after"},
+        },
+    )
+    table = plan.plan("own", None, {})
+    assert list(table["notebook"]) == [
+        "03_make", *["05_train"] * 2, *["02_measure@after"] * 3, "07_compare"
+    ]  # fmt: skip
+    training = table[table["notebook"] == "05_train"]
+    assert list(training["model"]) == ["labels_seed0", "placebo_seed0"]
+    assert set(training["tokens"]) == {120_000}
+    # 120,000 tokens at 200 a second, 20 s to load, 15 s for the notebook
+    assert set(training["minutes"]) == {round((600 + 35) / 60, 1)}
+    assert set(training["speed from"]) == {"a first guess"}
+    after = table[table["notebook"] == "02_measure@after"]
+    assert after["items"].nunique() == 1 and after["items"].iloc[0] > 0
+    assert after["tokens"].nunique() == 1
+    assert list(after["tokens from"]) == [
+        "its tokenizer", *["its tokenizer (its base's: not trained yet)"] * 2
+    ]  # fmt: skip
+
+    # learnt from training here, not from another model or device
+    device = plan.runs.device()
+    rows = [
+        {"model": "tiny_random", "device": device, "training_tokens_per_second": 1000.0},
+        {"model": "x", "base": "tiny_random", "device": device, "training_tokens_per_second": 3e3},
+        {"model": "tiny_random", "device": "another", "training_tokens_per_second": 9.0},
+        {"model": "large", "device": device, "training_tokens_per_second": 9.0},
+        {
+            "model": "tiny_random", "device": device, "tokens": 50_000,
+            "scoring_seconds": 5.0, "other_seconds": 1.0,
+        },
+    ]  # fmt: skip
+    costs.parent.mkdir(exist_ok=True)
+    costs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = plan.plan("own", None, {"STEPS": 1200})
+    training = table[table["notebook"] == "05_train"]
+    assert set(training["minutes"]) == {round((1_200_000 / 2000 + 35) / 60, 1)}
+    assert set(training["speed from"]) == {"2 runs here"}
+    after = table[table["notebook"] == "02_measure@after"]
+    assert set(after["speed from"]) == {"1 runs here"}  # as fast as the base
+
+    # a run that is there is counted with the base that it names
+    run = checkout / "runs" / "own" / "05_train" / "labels_seed0"
+    run.mkdir(parents=True)
+    (run / "model.json").write_text(json.dumps({"base": "tiny_random"}))
+    batch = grid.batch("own")
+    assert plan.base_of(str(run), batch) == ("tiny_random", "")
+    assert plan.base_of("tiny_random", batch) == ("tiny_random", "")
+
+
+def test_a_cell_that_reads_what_is_not_there_yet_is_planned_all_the_same(checkout: Path) -> None:
+    reads = "# tag: training\ndef plan_training():\n    return open(p['DATA']).read()\n"
+    write_notebook(checkout / "notebooks", "05_train", {"DATA": ""}, reads)
+    write_profile(checkout, {"03_make": {}, "05_train": {"DATA": "{runs}/03_make/x"}})
+    row = plan.plan("own", None, {}).set_index("notebook").loc["05_train"]
+    assert row["tokens from"] == "not known before 03_make"
+    assert row["minutes"] > 0
+    write_profile(checkout, {"05_train": {"DATA": "nowhere"}})
+    with pytest.raises(FileNotFoundError):
+        plan.plan("own", None, {})
+    # a model that does not exist is refused whatever is missing
+    write_notebook(checkout / "notebooks", "02_measure", {"MODEL": "", "DATA": ""}, ITEMS)
+    measure = {"MODEL": "tiny_randon", "DATA": "{runs}/03_make"}
+    write_profile(checkout, {"03_make": {}, "02_measure": measure})
+    with pytest.raises(InputError, match="Unknown model 'tiny_randon'"):
+        plan.plan("own", None, {})
+
+
+def test_the_plan_ends_with_its_sum_and_warns_beyond_the_budget() -> None:
+    table = pd.DataFrame(
+        {
+            "notebook": ["a", "b", "b"], "items": [1000, 1, 1], "tokens": [5000, 1, 1],
+            "minutes": [30.0, 20.0, 11.0], "state": ["has run", "to run", "to run"],
+        }
+    )  # fmt: skip
+    text = plan.summary(table, 60)
+    assert text.splitlines() == [
+        "2 notebooks, 3 runs, 1,002 items, 5,002 tokens, 61 minutes in all, 31 of them still to "
+        "run",
+        "Warning: this is more than the profile's budget of 60 minutes.",
+    ]
+    assert "Warning" not in plan.summary(table, 61) + plan.summary(table, None)
+
+
+def test_the_line_of_the_cell_that_runs_is_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = {"label": "m", "done": 1, "total": 2, "rate": 1.0, "eta_seconds": 1.0}
+    folders = {key: tmp_path / key for key in ("02_measure", "02_measure@with_a_long_label")}
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    reporter = progress.Reporter(folders)
+
+    def lines() -> list[str]:
+        clock[0] += 20
+        reporter.report()
+        return capsys.readouterr().out.splitlines()
+
+    assert lines() == []
+    for number, (key, folder) in enumerate(folders.items()):  # the first has failed
+        folder.mkdir()
+        (folder / "progress.json").write_text(json.dumps(state))
+        os.utime(folder / "progress.json", (1000 + number, 1000 + number))
+        assert [line.split()[0] for line in lines()] == [key]
+        assert lines() == []  # nothing new
+
+
+def test_cells_of_one_notebook_stand_in_one_table() -> None:
+    def rows(cell: str, model: str, value: float, form: str = "paper") -> list[dict[str, Any]]:
+        return [
+            {
+                "cell": cell, "model": model, "suite": "additions", "answer_format": "cloze",
+                "format": form, "source": "", "metric": metric, "user": "all", "truth": "all",
+                "value": value, "low": value, "high": value, "n": 12, "questions": 3,
+            }
+            for metric in ("rate", "shift")
+        ]  # fmt: skip
+
+    before, after = "02_wrong_additions", "02_wrong_additions@after"
+    same = rows(before, "m", 0.5) + rows(after, "m", 0.5) + rows(after, "t", 0.25)
+    table = tables.short_table(pd.DataFrame(same))
+    assert list(table["model"]) == ["m", "t"]  # the base is there once
+    assert not {"cell", "format", "source"} & set(table)
+    other = tables.short_table(pd.DataFrame(rows(before, "m", 0.5) + rows(after, "m", 0.75)))
+    assert list(other["cell"]) == [before, after]
+    assert [text[:4] for text in other["rate [95 %]"]] == ["50 %", "75 %"]
+    forms = rows(before, "m", 0.5) + rows(before, "m", 0.75, "chat")
+    assert list(tables.short_table(pd.DataFrame(forms))["format"]) == ["paper", "chat"]
+
+
+def test_the_intervention_table_is_printed_where_there_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = 'model,shift on claims\nbase,"+0.62 [+0.50, +0.74]"\nlabels,\n'
+    (tmp_path / "intervention.csv").write_text(text)
+    tables.print_intervention({"07_wrong_additions_after@long": tmp_path})
+    said = capsys.readouterr().out
+    assert "+0.62 [+0.50, +0.74]" in said and "NaN" not in said
+    assert said.splitlines()[1] == "Before and after the intervention (long)"
+    tables.print_intervention({"07_wrong_additions_after": tmp_path / "x", "01_x": tmp_path})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_figure_of_two_cells_is_published_from_the_first(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        (tmp_path / name / "figures").mkdir(parents=True)
+        (tmp_path / name / "figures" / "fig02_x.svg").write_text(name)
+    tables.publish([tmp_path / "before", tmp_path / "after"], tmp_path / "out")
+    assert (tmp_path / "out" / "fig02_x.svg").read_text() == "before"
 
 
 def snakemake_free_copy(tmp_path: Path) -> Path:
@@ -287,3 +733,45 @@ def test_a_model_that_does_not_exist_is_refused_before_snakemake_starts() -> Non
     assert reproduce.main(["--profile", "smoke", "--model", "smollm2"]) == 2
     assert reproduce.main(["--profile", "smoke", "--model", ""]) == 2
     assert reproduce.main(["--profile", "nowhere"]) == 2
+
+
+FINISH = """
+from pathlib import Path
+(Path(OUT_DIR) / "seen.txt").write_text(DATA + Path(DATA or "notebooks", NAME).read_text()[:20])
+(Path(OUT_DIR) / "metrics.json").write_text('{"rows": []}')
+"""
+
+
+@pytest.mark.notebook
+def test_a_failed_cell_stops_what_waits_for_it_and_nothing_else(tmp_path: Path) -> None:
+    copy = tmp_path / "checkout"
+    shutil.copytree(
+        ROOT / "workflow", copy / "workflow", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(ROOT / "requirements.lock", copy)
+    declared = {"DATA": "", "NAME": "03_make.ipynb", "FAIL": False}
+    fail = "if FAIL:\n    raise ValueError('as asked')"
+    for name in ("03_make", "05_train", "07_compare"):
+        write_notebook(copy / "notebooks", name, declared, fail, FINISH)
+    seen = {"NAME": "seen.txt"}
+    notebooks = {
+        "07_compare": {"DATA": "{runs}/05_train", **seen},
+        "07_compare@good": {"DATA": "{runs}/05_train@good", **seen},
+        "05_train": {"DATA": "{runs}/03_make", "FAIL": True, **seen},
+        "05_train@good": {"DATA": "{runs}/03_make", **seen},
+        "03_make": {},
+    }
+    content = {"publish": False, "notebooks": notebooks}
+    (copy / "workflow" / "profiles" / "own.yaml").write_text(yaml.safe_dump(content))
+    done = run_reproduce(copy, "--profile", "own")
+    runs = copy / "runs" / "own"
+    assert done.returncode == 1
+    assert "05_train failed in cell 3: ValueError: as asked" in done.stderr
+    assert "Not run, because 05_train failed: 07_compare.\n" in done.stderr
+    finished = {path.parent.name for path in runs.glob("*/metrics.json")}
+    assert finished == {"03_make", "05_train@good", "07_compare@good"}
+    assert (runs / "05_train" / "executed.ipynb").is_file()
+    assert not (runs / "07_compare").is_dir() or not list((runs / "07_compare").glob("*.ipynb"))
+    # what a cell read through its parameter is what the other wrote
+    assert (runs / "05_train@good" / "seen.txt").read_text().startswith("runs/own/03_make{")
+    assert (runs / "07_compare@good" / "seen.txt").read_text().startswith("runs/own/05_train@good")

@@ -17,6 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from sycophancy.errors import InputError, unknown
+from workflow.grid import ROOT
 
 
 class SocketKernelManager(AsyncKernelManager):
@@ -29,6 +30,9 @@ class SocketKernelManager(AsyncKernelManager):
 
 def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
     """Run `notebook` with `parameters`, writing the executed copy cell by cell.
+
+    The kernel works in the repository's folder wherever this is called from, so that OUT_DIR and
+    the run folders in the parameters may be relative to it.
 
     Raises InputError for a parameter it does not declare (papermill only logs it), and with the
     one sentence of the cell that failed where it failed for an InputError of its own.
@@ -50,6 +54,7 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
             kernel_name="python3",
             language="python",
             progress_bar=False,
+            cwd=str(ROOT),
             kernel_manager_class=SocketKernelManager,
         )
     except PapermillExecutionError as error:
@@ -58,18 +63,25 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
         raise
 
 
+def cell_name(notebook: Path, executed: Path) -> str:
+    """Return the key of the cell whose run folder the copy lies in, else the notebook's name."""
+    folder = executed.absolute().parent.name
+    return folder if folder.partition("@")[0] == notebook.stem else notebook.stem
+
+
 def main(arguments: list[str]) -> None:
-    notebook, executed, parameters = arguments
+    notebook, executed = map(Path, arguments[:2])
+    name = cell_name(notebook, executed)
     try:
-        execute(Path(notebook), Path(executed), json.loads(parameters))
+        execute(notebook, executed, json.loads(arguments[2]))
     except KeyboardInterrupt:
-        sys.exit(f"{Path(notebook).stem}: interrupted")
+        sys.exit(f"{name}: interrupted")
     except InputError as error:
-        sys.exit(f"{Path(notebook).stem}: {error}")
+        sys.exit(f"{name}: {error}")
     except PapermillExecutionError as error:
         last = "\n".join(error.traceback[-3:])
         sys.exit(
-            f"{Path(notebook).stem} failed in cell {error.exec_count}: {error.ename}: "
+            f"{name} failed in cell {error.exec_count}: {error.ename}: "
             f"{error.evalue}\n{last}\nThe executed copy is {executed}."
         )
 

@@ -1,10 +1,14 @@
-"""What a profile asks for: notebooks and their parameters, checked before anything starts."""
+"""What a profile asks for: cells and their parameters, checked before anything starts.
+
+How a profile names its cells, and cells each other, is in cells.py.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +17,110 @@ import yaml
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.runs import code_hash
+from workflow.cells import dependencies, fill, notebook_of, substitute, texts
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ROOT / "workflow" / "profiles"
 MEASURES = ("01_opinion_tasks", "02_wrong_additions")  # what `make measure` runs
+INTERVENE = "intervene"  # the profile of `make intervene`: it takes a model and claims
+ENTRIES = ("publish", "budget_minutes", "notebooks")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one command runs.
+
+    `cells` gives each key its parameters with every placeholder filled in, `folders` its run folder
+    relative to the repository, `depends` the keys it waits for, `files` what else it reads (claims,
+    trained runs). `budget` is in minutes, None where the profile states none.
+    """
+
+    cells: dict[str, dict[str, Any]]
+    folders: dict[str, str]
+    depends: dict[str, list[str]]
+    files: dict[str, list[str]]
+    publishes: bool
+    budget: float | None
+
+
+def batch(
+    profile: str,
+    model: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    claims: str | None = None,
+) -> Batch:
+    """Return what a command runs; InputError for whatever `read_profile` refuses."""
+    cells, publishes = read_profile(profile, model, overrides, claims)
+    return Batch(
+        cells=fill(cells, run_base(profile, model, claims)),
+        folders={key: run_folder(profile, model, key, claims) for key in cells},
+        depends=dependencies(cells),
+        files={key: input_files(parameters) for key, parameters in cells.items()},
+        publishes=publishes,
+        budget=load(profile).get("budget_minutes"),
+    )
 
 
 def profile_names() -> list[str]:
-    """Return the names of the profiles, smallest first where known."""
+    """Return the names of the profiles of `make reproduce`, smallest first where known."""
     order = ["smoke", "laptop", "overnight", "tpu"]
-    found = {path.stem for path in PROFILES.glob("*.yaml")}
+    found = {path.stem for path in PROFILES.glob("*.yaml")} - {INTERVENE}
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def read_profile(
-    profile: str, model: str | None = None, overrides: dict[str, Any] | None = None
-) -> tuple[dict[str, dict[str, Any]], bool]:
-    """Return {notebook: parameters} of a profile and whether it publishes figures.
+def load(profile: str) -> dict[str, Any]:
+    """Return the content of a profile's file; InputError for an entry that is none."""
+    path = PROFILES / f"{profile}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{path.name} is not YAML ({error}): texts with braces need quotes."
+        ) from error
+    for entry in content:
+        if entry not in ENTRIES:
+            raise unknown(f"entry of {path.name}", entry, ENTRIES)
+    minutes = content.get("budget_minutes", 1)
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
+        raise InputError(f"budget_minutes of {path.name} is {minutes!r}: give minutes above 0.")
+    return dict(content)
 
-    With `model` only the measuring notebooks remain, run on that model, and nothing is published.
-    Every parameter must be one that the notebook declares: raises InputError otherwise.
+
+def read_profile(
+    profile: str,
+    model: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    claims: str | None = None,
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Return {key: parameters} in the file's order and whether the profile publishes figures.
+
+    `{runs}` is left in the parameters (see `fill`). With `model` only the measuring notebooks
+    remain, run on that model, and nothing is published; the profile `intervene` takes `model` and
+    `claims` instead. Raises InputError for a parameter that the notebook does not declare, a
+    mention of a cell that is not there, and cells that wait for each other.
     """
-    if profile not in profile_names():
+    if profile not in profile_names() and (profile != INTERVENE or claims is None):
         raise unknown("profile", profile, profile_names())
-    content = yaml.safe_load((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8"))
-    grid: dict[str, dict[str, Any]] = {k: dict(v) for k, v in content["notebooks"].items()}
-    if model is not None:
+    content = load(profile)
+    grid: dict[str, dict[str, Any]] = {k: dict(v or {}) for k, v in content["notebooks"].items()}
+    for key in grid:
+        notebook_of(key)
+    if profile == INTERVENE:
+        grid = {k: substitute(v, model=model, claims=claims) for k, v in grid.items()}
+    elif model is not None:
         grid = {name: {**grid[name], "MODEL": model} for name in MEASURES}
-    known = {key for name in grid for key in default_parameters(name)}
-    for key in overrides or {}:
-        if key not in known:
-            raise unknown("parameter", key, sorted(known))
-    for name, parameters in grid.items():
-        declared = default_parameters(name)
+    known = {name for key in grid for name in default_parameters(notebook_of(key))}
+    for name in overrides or {}:
+        if name not in known:
+            raise unknown("parameter", name, sorted(known))
+    for key, parameters in grid.items():
+        declared = default_parameters(notebook_of(key))
         parameters.update({k: v for k, v in (overrides or {}).items() if k in declared})
-        for key in parameters:
-            if key not in declared:
-                raise unknown(f"parameter of {name}", key, declared)
+        for name in parameters:
+            if name not in declared:
+                raise unknown(f"parameter of {key}", name, declared)
+    dependencies(grid)
     return grid, bool(content["publish"]) and model is None
 
 
@@ -59,19 +129,51 @@ def parse_override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise InputError(f"{text!r} is no setting: write NAME=value, such as N=20.")
-    return name, yaml.safe_load(value) if value else ""
+    try:
+        return name, yaml.safe_load(value) if value else ""
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"The value of {text!r} cannot be read ({error}): put a text with braces or brackets "
+            "into quotes of its own."
+        ) from error
 
 
-def run_folder(profile: str, model: str | None, notebook: str) -> str:
-    """Return the run folder of a notebook, relative to the repository."""
-    if model is None:
-        return f"runs/{profile}/{notebook}"
-    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-.") or "model"
-    return f"runs/measure/{slug}/{profile}/{notebook}"
+def input_files(parameters: dict[str, Any]) -> list[str]:
+    """Return the files outside the batch whose change makes a cell stale.
+
+    These are the file that CLAIMS names and the model.json of each trained run in MODEL.
+    """
+    files = [parameters["CLAIMS"]] if parameters.get("CLAIMS") else []
+    for text in texts(parameters.get("MODEL", "")):
+        runs = [re.sub(r"@\d+$", "", name.strip()).rstrip("/") for name in text.split(",")]
+        files += [f"{run}/model.json" for run in runs if (ROOT / run / "model.json").is_file()]
+    return files
+
+
+def slug(text: str, default: str = "model") -> str:
+    """Return a text as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or default
+
+
+def run_base(profile: str, model: str | None = None, claims: str | None = None) -> str:
+    """Return the folder of a command's run folders, relative to the repository.
+
+    `make intervene` has one for each model and claims file: training does not go on with others.
+    """
+    if profile == INTERVENE:
+        return f"runs/{INTERVENE}/{slug(model or '')}-{slug(Path(claims or '').stem, 'claims')}"
+    return f"runs/{profile}" if model is None else f"runs/measure/{slug(model)}/{profile}"
+
+
+def run_folder(profile: str, model: str | None, key: str, claims: str | None = None) -> str:
+    """Return the run folder of a cell, relative to the repository."""
+    return f"{run_base(profile, model, claims)}/{key}"
 
 
 def read_notebook(name: str) -> nbformat.NotebookNode:
     """Return the notebook `name` (without folder and ending)."""
+    if not (NOTEBOOKS / f"{name}.ipynb").is_file():
+        raise unknown("notebook", name, sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
     return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
 
 
@@ -83,9 +185,19 @@ def tagged_source(name: str, tag: str) -> str:
     return str(cells[0].source)
 
 
+def has_cell(name: str, tag: str) -> bool:
+    """Return whether a notebook has a cell that carries `tag`."""
+    return any(tag in cell.metadata.get("tags", []) for cell in read_notebook(name).cells)
+
+
 def scores_items(name: str) -> bool:
     """Return whether a notebook scores items on models: it has a cell tagged `items`."""
-    return any("items" in cell.metadata.get("tags", []) for cell in read_notebook(name).cells)
+    return has_cell(name, "items")
+
+
+def trains(name: str) -> bool:
+    """Return whether a notebook trains models: it has a cell tagged `training`."""
+    return has_cell(name, "training")
 
 
 def default_parameters(name: str) -> dict[str, Any]:

@@ -1,89 +1,203 @@
-"""Say what a profile will do before it starts: notebooks, items, tokens and minutes.
+"""Say what a profile will do before it starts: cells, items, tokens and minutes.
 
-Usage: make plan [PROFILE=…] [MODEL=…]
+Usage: make plan [PROFILE=…] [MODEL=… [CLAIMS=my.csv]]
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import json
+import re
 import sys
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
-from sycophancy import models, runs, scoring, suites
+from sycophancy import models, runs, scoring
 from sycophancy.errors import InputError
-from workflow import grid
+from workflow import grid, intervene
+from workflow.cells import notebook_of
 
 # Tokens a second and seconds to load where a machine has not run anything yet: measured with the
 # embedded model on two cores.
 FIRST_GUESS = {"tokens_per_second": 1000.0, "other_seconds": 20.0}
+TRAINING_GUESS = 200.0  # tokens a second, adapters on every projection
 NOTEBOOK_SECONDS = 15.0  # a kernel, the imports and the figures
-MAKING_SECONDS = 60.0  # a notebook that scores nothing, on embedded data
+MAKING_SECONDS = 60.0  # a notebook that scores nothing and trains nothing, on embedded data
+SECONDS = 60.0
 
 
-def plan(profile: str, model: str | None, overrides: dict[str, Any]) -> pd.DataFrame:
-    """Return one row per notebook and model: items, tokens, minutes and where the speed is from.
+def plan(
+    profile: str, model: str | None, overrides: dict[str, Any], claims: str | None = None
+) -> pd.DataFrame:
+    """Return one row per cell and model: items, tokens, minutes and where the speed is from.
 
     Tokens are counted with the model's own tokenizer where it is on this machine, else with the
-    embedded model's.
+    embedded model's; for a trained run that is its base's, also before it has been trained.
     """
-    cells, _ = grid.read_profile(profile, model, overrides)
+    return planned(grid.batch(profile, model, overrides, claims))
+
+
+def planned(batch: grid.Batch) -> pd.DataFrame:
+    """Return the plan of a batch (see `plan`)."""
     costs = runs.read_costs()
+    done = {
+        key: (grid.ROOT / folder / "metrics.json").is_file()
+        for key, folder in batch.folders.items()
+    }
     rows = []
-    for name, given in cells.items():
+    for key, given in batch.cells.items():
+        name = notebook_of(key)
         parameters = {**grid.default_parameters(name), **given}
-        folder = grid.ROOT / grid.run_folder(profile, model, name)
-        done = (folder / "metrics.json").is_file()
-        if not grid.scores_items(name):
-            rows.append(
-                {**making(name, parameters, costs), "state": "has run" if done else "to run"}
-            )
-            continue
-        for label in runs.as_list(parameters["MODEL"]):
-            language_model, how = load_or_stand_in(label)
-            items = build_items(name, parameters, language_model)
-            counts = scoring.measure_lengths(language_model, items)
-            tokens = sum(length * count for length, count in counts.items())
-            speed, other, source = learnt(costs, label)
-            rows.append(
-                {
-                    "notebook": name,
-                    "model": label,
-                    "items": len(items),
-                    "tokens": tokens,
-                    "minutes": round((tokens / speed + other + NOTEBOOK_SECONDS) / 60, 1),
-                    "speed from": source,
-                    "tokens from": how,
-                    "state": "has run" if done else "to run",
-                }
-            )
+        missing = [other for other in batch.depends[key] if not done[other]]
+        if grid.scores_items(name):
+            for label in runs.as_list(parameters["MODEL"]):
+                models.check_name(base_of(label, batch)[0])
+        found = None
+        try:
+            if grid.scores_items(name):
+                found = scored(key, parameters, batch, costs)
+            elif grid.trains(name):
+                found = trained(key, parameters, costs)
+        except (InputError, OSError):
+            if not missing:  # else it reads what is not there yet
+                raise
+        if found is None:
+            found = [making(key, parameters, costs)]
+            if missing and (grid.scores_items(name) or grid.trains(name)):
+                found[0]["tokens from"] = f"not known before {', '.join(missing)}"
+        rows += [{**row, "state": "has run" if done[key] else "to run"} for row in found]
     return pd.DataFrame(rows)
 
 
-def making(name: str, parameters: dict[str, Any], costs: pd.DataFrame) -> dict[str, Any]:
+def scored(
+    key: str, parameters: dict[str, Any], batch: grid.Batch, costs: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """Return the rows of a notebook that scores items, one a model."""
+    rows = []
+    counted: dict[str, tuple[int, int]] = {}
+    for label in runs.as_list(parameters["MODEL"]):
+        base, remark = base_of(label, batch)
+        language_model, how = load_or_stand_in(base)
+        if language_model.name not in counted:
+            items = build_items(notebook_of(key), parameters, language_model)
+            counts = scoring.measure_lengths(language_model, items)
+            tokens = sum(length * count for length, count in counts.items())
+            counted[language_model.name] = len(items), tokens
+        number, tokens = counted[language_model.name]
+        speed, other, source = learnt(costs, label)
+        if source == "a first guess" and base != label:  # as fast as what it was trained from
+            speed, other, source = learnt(costs, base)
+        rows.append(
+            {
+                "notebook": key,
+                "model": label,
+                "items": number,
+                "tokens": tokens,
+                "minutes": minutes(tokens / speed + other),
+                "speed from": source,
+                "tokens from": how + remark,
+            }
+        )
+    return rows
+
+
+def trained(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a notebook that trains: steps × tokens a step, one a trained model."""
+    scope = run_cell(notebook_of(key), "training", parameters)
+    rows = []
+    for entry in scope["plan_training"]():
+        tokens = round(entry["steps"] * entry["tokens_per_step"])
+        base = entry.get("base") or parameters.get("MODEL") or ""
+        speed, source = training_speed(costs, [entry["model"], *runs.as_list(base)])
+        rows.append(
+            {
+                "notebook": key,
+                "model": entry["model"],
+                "items": 0,
+                "tokens": tokens,
+                "minutes": minutes(tokens / speed + FIRST_GUESS["other_seconds"]),
+                "speed from": source,
+                "tokens from": f"{entry['steps']:,} steps of {entry['tokens_per_step']:,}",
+            }
+        )
+    return rows
+
+
+def making(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> dict[str, Any]:
     """Return the row of a notebook that scores nothing: minutes as in earlier runs like it."""
-    row = {"notebook": name, "model": "–", "items": 0, "tokens": 0, "tokens from": "–"}
+    row = {"notebook": key, "model": "–", "items": 0, "tokens": 0, "tokens from": "–"}
     seconds, source = MAKING_SECONDS, "a first guess"
     if "parameters" in costs:
-        like = (costs["notebook"] == name) & (costs["device"] == runs.device())
+        like = (costs["notebook"] == notebook_of(key)) & (costs["device"] == runs.device())
         like &= costs["parameters"] == runs.parameter_hash(parameters)
         if like.any():
             seconds, source = float(costs.loc[like, "seconds"].tail(5).median()), "its runs here"
-    return {**row, "minutes": round((seconds + NOTEBOOK_SECONDS) / 60, 1), "speed from": source}
+    return {**row, "minutes": minutes(seconds), "speed from": source}
+
+
+def minutes(seconds: float) -> float:
+    """Return a cell's seconds with what every notebook costs, in minutes."""
+    return round((seconds + NOTEBOOK_SECONDS) / SECONDS, 1)
 
 
 def build_items(name: str, parameters: dict[str, Any], model: models.LanguageModel) -> pd.DataFrame:
     """Return the items a notebook will score, by running its own cell tagged `items`."""
-    scope: dict[str, Any] = {"suites": suites, "runs": runs, "p": parameters}
-    exec(compile(grid.tagged_source(name, "items"), name, "exec"), scope)
-    seeds = runs.as_list(parameters["SEEDS"], int)
+    scope = run_cell(name, "items", parameters)
+    seeds = runs.as_list(parameters.get("SEEDS", "0"), int)
     return pd.concat(
         [scope["make_items"](seed=seed, chat=model.chat).assign(seed=seed) for seed in seeds],
         ignore_index=True,
     )
 
 
+def run_cell(name: str, tag: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run the cell of a notebook that carries `tag`; return the names that it has defined.
+
+    It sees what the notebook imports, each parameter by name, and all of them as `p`.
+    """
+    scope: dict[str, Any] = {**parameters, "p": parameters}
+    for text in (imports(name), grid.tagged_source(name, tag)):
+        exec(compile(text, name, "exec"), scope)
+    return scope
+
+
+def imports(name: str) -> str:
+    """Return the import statements of a notebook's cells (those without IPython's magics)."""
+    found: list[str] = []
+    for cell in grid.read_notebook(name).cells:
+        if cell.cell_type != "code":
+            continue
+        try:
+            tree = ast.parse(cell.source)
+        except SyntaxError:
+            continue
+        found += [ast.unparse(n) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    future = [line for line in found if line.startswith("from __future__")]
+    return "\n".join([*future, *(line for line in found if line not in future)])
+
+
+def base_of(label: str, batch: grid.Batch) -> tuple[str, str]:
+    """Return the model whose tokenizer a MODEL entry has, and a remark where it is not trained yet.
+
+    For a trained run that is its base, from model.json, or from the cell that will train it.
+    """
+    run = models.run_folder(label)
+    if run is not None:
+        return str(json.loads((run[0] / models.RUN_FILE).read_text("utf-8"))["base"]), ""
+    folder = re.sub(r"@\d+$", "", label)
+    for key, own in batch.folders.items():
+        if folder == own or folder.startswith(f"{own}/"):
+            name = notebook_of(key)
+            parameters = {**grid.default_parameters(name), **batch.cells[key]}
+            base = runs.as_list(parameters.get("MODEL") or models.DEFAULT)[0]
+            return base, " (its base's: not trained yet)"
+    return label, ""
+
+
+@lru_cache(maxsize=1)
 def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
     """Return the model if it is made here or local, else the embedded one to count tokens with."""
     models.check_name(name)
@@ -94,7 +208,8 @@ def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
 
 def learnt(costs: pd.DataFrame, model: str) -> tuple[float, float, str]:
     """Return tokens/s and other seconds of `model` here: medians of its last five real runs."""
-    rows = costs[(costs["model"] == model) & (costs["tokens"] > 1000)].tail(5)
+    own = (costs["model"] == model) & (costs["tokens"] > 1000)
+    rows = costs[own & costs["scoring_seconds"].notna()].tail(5)  # training leaves other rows
     rows = rows[rows["device"] == runs.device()] if len(rows) else rows
     if rows.empty:
         return FIRST_GUESS["tokens_per_second"], FIRST_GUESS["other_seconds"], "a first guess"
@@ -102,25 +217,55 @@ def learnt(costs: pd.DataFrame, model: str) -> tuple[float, float, str]:
     return float(speed), float(rows["other_seconds"].median()), f"{len(rows)} runs here"
 
 
+def training_speed(costs: pd.DataFrame, names: list[str]) -> tuple[float, str]:
+    """Return tokens/s of training here: the median of the last five runs of a model so named.
+
+    A row of the costs belongs to a model by its `model` or its `base`.
+    """
+    if "training_tokens_per_second" not in costs:
+        return TRAINING_GUESS, "a first guess"
+    own = costs[["model", "base"]] if "base" in costs else costs[["model"]]
+    rows = costs[own.isin(names).any(axis=1) & (costs["device"] == runs.device())]
+    speeds = rows["training_tokens_per_second"].dropna().tail(5)
+    if speeds.empty:
+        return TRAINING_GUESS, "a first guess"
+    return float(speeds.median()), f"{len(speeds)} runs here"
+
+
+def summary(table: pd.DataFrame, budget: float | None) -> str:
+    """Return the last line of the plan, and a warning where it is more than the budget."""
+    new = table[table["state"] == "to run"]
+    total = table["minutes"].sum()
+    text = (
+        f"{table['notebook'].nunique()} notebooks, {len(table)} runs, {table['items'].sum():,} "
+        f"items, {table['tokens'].sum():,} tokens, {total:.0f} minutes in all, "
+        f"{new['minutes'].sum():.0f} of them still to run"
+    )
+    if budget is not None and total > budget:
+        text += f"\nWarning: this is more than the profile's budget of {budget:g} minutes."
+    return text
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--model", default=None)
+    parser.add_argument("--claims", default=None)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
     options = parser.parse_args()
     try:
         overrides = dict(map(grid.parse_override, options.set))
-        table = plan(options.profile, options.model, overrides)
+        profile, claims = options.profile, None
+        if options.claims is not None:
+            profile = grid.INTERVENE
+            claims = intervene.check(options.model or "", options.claims, overrides)
+        batch = grid.batch(profile, options.model, overrides, claims)
+        table = planned(batch)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     print(table.to_string(index=False))
-    new = table[table["state"] == "to run"]
-    print(
-        f"{table['notebook'].nunique()} notebooks, {len(table)} runs, {table['items'].sum():,} "
-        f"items, {table['tokens'].sum():,} tokens, {table['minutes'].sum():.0f} minutes in all, "
-        f"{new['minutes'].sum():.0f} of them still to run"
-    )
+    print(summary(table, batch.budget if options.model is None else None))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,10 @@ class TextCodec:
     """A tokenizer with what scoring needs to know of it.
 
     `encode` maps n strings to n lists of ids, no start token; `start` are the ids that open a
-    sequence; `chat_template` is a Jinja template or None; `bos` and `eos` are the strings it may
-    name; `identity` is a hash of the vocabulary and rules.
+    sequence, `end` those that close an answer; `chat_template` is a Jinja template or None; `bos`
+    and `eos` are the strings it may name; `identity` is a hash of the vocabulary and rules; `files`
+    are {name: text} of what a folder needs to give the same tokenizer again (empty where that is
+    KerasHub's affair).
     """
 
     encode: Callable[[Sequence[str]], list[list[int]]]
@@ -59,6 +61,8 @@ class TextCodec:
     chat_template: str | None = None
     bos: str = ""
     eos: str = ""
+    end: tuple[int, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def for_preset(preset: str) -> TextCodec:
@@ -88,6 +92,9 @@ def from_tokenizers(
     plain = tokenizer.encode("a", add_special_tokens=False).ids
     full = tokenizer.encode("a", add_special_tokens=True).ids
     at = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
+    bos, eos = (_token_text(settings.get(name)) for name in ("bos_token", "eos_token"))
+    end = tokenizer.token_to_id(eos) if eos else None
+    own = {"bos_token": bos, "eos_token": eos, "chat_template": chat_template}
     return TextCodec(
         encode=lambda texts: [
             e.ids for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -95,8 +102,13 @@ def from_tokenizers(
         start=tuple(full[:at]),
         identity=hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:16],
         chat_template=chat_template,
-        bos=_token_text(settings.get("bos_token")),
-        eos=_token_text(settings.get("eos_token")),
+        bos=bos,
+        eos=eos,
+        end=() if end is None else (end,),
+        files={
+            OUR_TOKENIZER: tokenizer.to_str(),
+            "tokenizer_config.json": json.dumps({k: v for k, v in own.items() if v}, indent=2),
+        },
     )
 
 
@@ -112,6 +124,7 @@ def from_keras_hub(preset: str) -> TextCodec:
     start_id = getattr(tokenizer, "start_token_id", None)
     bos = getattr(tokenizer, "start_token", None)
     eos = getattr(tokenizer, "end_token", None)
+    end = getattr(tokenizer, "end_token_id", None)
     name = preset.rsplit("/", 1)[-1].lower()
     template = next((t for p, t in PRESET_CHATS.items() if name.startswith(p)), None)
     return TextCodec(
@@ -121,6 +134,7 @@ def from_keras_hub(preset: str) -> TextCodec:
         chat_template=template if "instruct" in name else None,
         bos=_token_text(bos),
         eos=_token_text(eos),
+        end=() if end is None else (int(end),),
     )
 
 

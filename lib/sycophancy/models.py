@@ -7,8 +7,9 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from sycophancy import encoders
 from sycophancy.errors import InputError, unknown
 from sycophancy.quiet import keras_hub
-from sycophancy.runs import cache_dir
+from sycophancy.runs import cache_dir, repository
 from sycophancy.templates import chat_renderer
 
 if keras.backend.backend() != "jax":
@@ -40,7 +41,10 @@ GEMMA3 = {
     for kind in ("", "instruct_")
 }
 DEFAULT = "smollm2_135m_instruct"
+RUN_FILE = "model.json"  # what makes a folder a trained run
+RUNS = "sycophancy.finetune"  # the module whose import registers the loader of trained runs
 _registry: dict[str, Callable[[str], LanguageModel]] = {}
+_run_loader: list[Callable[[str, str], LanguageModel]] = []
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class LanguageModel:
     that open every sequence (empty where the family has none); `context` is the longest sequence
     in tokens, or None where the checkpoint does not say; `chat` renders a user message with the
     model's own chat template, or is None. `fingerprint` changes whenever the weights, the
-    tokenizer or the number format do.
+    tokenizer or the number format do. `end` holds the ids that close an answer, `files` the
+    tokenizer files of a folder (see encoders.TextCodec).
     """
 
     name: str
@@ -61,6 +66,8 @@ class LanguageModel:
     chat: Callable[[str], str] | None
     context: int | None
     fingerprint: str
+    end: tuple[int, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def default_dtype() -> str:
@@ -71,6 +78,24 @@ def default_dtype() -> str:
 def register(name: str, loader: Callable[[str], LanguageModel]) -> None:
     """Let a floor further down (GGUF, laboratory) answer for `name`; `loader` takes a dtype."""
     _registry[name] = loader
+
+
+def register_runs(loader: Callable[[str, str], LanguageModel]) -> None:
+    """Let the floor that trains models load them; `loader` takes a run's name and a dtype."""
+    _run_loader[:] = [loader]
+
+
+def run_folder(name: str) -> tuple[Path, int | None] | None:
+    """Return (folder, step or None) if `name` is a trained run, `folder` or `folder@step`.
+
+    A relative folder is looked up from the working directory, then from the repository.
+    """
+    text, at, step = name.rpartition("@") if re.search(r"@\d+$", name) else (name, "", "")
+    for base in (Path.cwd(), repository() or Path.cwd()):
+        folder = base / Path(text).expanduser()
+        if (folder / RUN_FILE).is_file():
+            return folder, int(step) if at else None
+    return None
 
 
 @cache
@@ -94,7 +119,7 @@ def check_name(name: str) -> str:
         if name.removeprefix("hf://").count("/") != 1:
             raise InputError(f"{name!r} is not a hub address: write hf://owner/name.")
         return name
-    if name.startswith("kaggle://"):
+    if name.startswith("kaggle://") or run_folder(name) is not None:
         return name
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -115,7 +140,7 @@ def check_name(name: str) -> str:
 
 
 def load(name: str = DEFAULT, dtype: str | None = None) -> LanguageModel:
-    """Load a model of the ladder, a KerasHub preset, `hf://owner/name` or a local folder.
+    """Load a model of the ladder, a KerasHub preset, `hf://owner/name`, a folder or a trained run.
 
     `dtype` is a Keras dtype policy, by default float32 on a CPU and bfloat16 elsewhere (a reloaded
     preset forgets the one it was saved with). Raises InputError with one sentence for an unknown
@@ -123,6 +148,9 @@ def load(name: str = DEFAULT, dtype: str | None = None) -> LanguageModel:
     """
     dtype = dtype or default_dtype()
     check_name(name)
+    if run_folder(name) is not None:
+        importlib.import_module(RUNS)
+        return _run_loader[0](name, dtype)
     if name in MADE_HERE and name not in _registry:
         importlib.import_module(MADE_HERE[name])
     if name in _registry:
@@ -158,6 +186,8 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
         context=config.get("max_position_embeddings")
         or getattr(backbone, "max_sequence_length", None),
         fingerprint=fingerprint(backbone, dtype, text.identity),
+        end=text.end,
+        files=text.files,
     )
 
 
@@ -194,6 +224,15 @@ def fingerprint(backbone: Any, dtype: str, *parts: str) -> str:
         digest.update(f"{variable.path}{variable.shape}".encode())
         digest.update(np.asarray(some, dtype=np.float32).tobytes())
     return digest.hexdigest()[:16]
+
+
+def weights_sha256(backbone: Any) -> str:
+    """Return the SHA-256 over all weights of a backbone as they are held, adapters left out."""
+    found = hashlib.sha256()
+    for variable in backbone.weights:
+        if "/lora_kernel_" not in variable.path:
+            found.update(np.ascontiguousarray(variable.value).tobytes())
+    return found.hexdigest()
 
 
 def enable_compile_cache() -> None:

@@ -66,6 +66,8 @@ def load(dtype: str) -> models.LanguageModel:
         chat=chat_renderer(CHATML),
         context=None,
         fingerprint=models.fingerprint(backbone, dtype, identity),
+        end=codec.end,
+        files=codec.files,
     )
 
 

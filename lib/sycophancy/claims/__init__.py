@@ -8,8 +8,9 @@ labels, separated by " | ").
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from sycophancy.claims.sources import (
     SOURCES,
     Source,
 )
+from sycophancy.claims.tables import read_csv
 from sycophancy.errors import InputError, unknown
 
 __all__ = [
@@ -38,8 +40,11 @@ __all__ = [
     "Source",
     "check_claims",
     "claims",
+    "count_rows",
     "count_table",
+    "held_out",
     "names",
+    "read_csv",
 ]
 
 COLUMNS = ["claim_id", "source", "group", "split", "text", "label", "others"]
@@ -202,11 +207,39 @@ def check_claims(table: pd.DataFrame) -> None:
         raise InputError(f"Claim {table['claim_id'][blank].iloc[0]!r} has no text or no label.")
 
 
+def held_out(parameters: Mapping[str, Any], split: str = "test") -> pd.DataFrame:
+    """Return another split of the claims that notebook 03 was run on, given its parameters.
+
+    `parameters` are those of its run.json: SOURCES, DATA, DATA_DIR, MANUAL_DIR and CLAIMS.
+    """
+    if parameters.get("CLAIMS"):
+        return read_csv(parameters["CLAIMS"], split)
+    table, _ = claims(
+        names(parameters["SOURCES"]),
+        data=parameters["DATA"],
+        data_dir=parameters.get("DATA_DIR") or None,
+        manual_dir=parameters.get("MANUAL_DIR") or None,
+        split=split,
+        drop_empty=True,
+    )
+    return table
+
+
+def count_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts of claims that come from a table, in the form of those of `claims`."""
+    kept = table["source"].astype(object).value_counts(sort=False)
+    columns = ["read", "unlabelled", "empty", "repeated", "conflicting", "too_long", "seen"]
+    counts = pd.DataFrame({"source": kept.index, **dict.fromkeys(columns, 0)})
+    return counts.assign(read=kept.to_numpy(), kept=kept.to_numpy(), paper=0)
+
+
 def count_table(counts: pd.DataFrame) -> pd.DataFrame:
     """Return the counts beside the paper's, with label words and a total row, for reading."""
     table = counts.copy()
-    table.insert(1, "what", [EVERY_SOURCE[name].task for name in table["source"]])
-    table.insert(2, "labels", [label_words(EVERY_SOURCE[name]) for name in table["source"]])
+    own = Source("", "", (), {}, 0, "", task="claims of your own")
+    known = [EVERY_SOURCE.get(name, own) for name in table["source"]]
+    table.insert(1, "what", [source.task for source in known])
+    table.insert(2, "labels", [label_words(source) for source in known])
     numbers = table.select_dtypes("number").columns
     total = {"source": "all", "what": "", "labels": "", **table[numbers].sum().to_dict()}
     return pd.concat([table, pd.DataFrame([total])], ignore_index=True)

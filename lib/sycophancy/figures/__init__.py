@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from sycophancy.figures.anatomy import Anatomy, anatomy
+from sycophancy.figures.compare import (
+    additions_after,
+    opinion_tasks_after,
+    prior_knowledge,
+    why_filter,
+)
 from sycophancy.figures.data import composition, leak_audit, sources
 from sycophancy.figures.measures import (
     ALL_TASKS,
@@ -23,6 +29,7 @@ from sycophancy.figures.theme import (
     save_figure,
     theme,
 )
+from sycophancy.figures.training import filtration, losses
 
 __all__ = [
     "ALL_TASKS",
@@ -32,17 +39,23 @@ __all__ = [
     "WIDTH",
     "Anatomy",
     "Picture",
+    "additions_after",
     "anatomy",
     "composition",
     "dots",
+    "filtration",
     "leak_audit",
+    "losses",
     "nats",
     "one_sum",
     "opinion_tasks",
+    "opinion_tasks_after",
     "percent",
     "pivot",
+    "prior_knowledge",
     "save_figure",
     "sources",
     "theme",
+    "why_filter",
     "wrong_additions",
 ]

@@ -15,6 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sycophancy.metrics.words import nats, percent
 from sycophancy.runs import atomic
 
 WIDTH = 3.5  # inches: one column of a paper
@@ -51,20 +52,6 @@ def theme() -> Iterator[None]:
     with matplotlib.rc_context(), sns.axes_style("ticks", {"axes.grid": True, "grid.color": ".92"}):
         matplotlib.rcParams.update(THEME)
         yield
-
-
-def percent(row: Any) -> str:
-    """Return a rate with its interval, such as "48 % [41, 55]"; `row` has value, low, high."""
-    if pd.isna(row.low):
-        return f"{row.value:.0%}".replace("%", " %")
-    return f"{row.value * 100:.0f} % [{row.low * 100:.0f}, {row.high * 100:.0f}]"
-
-
-def nats(row: Any) -> str:
-    """Return a log-odds difference with its interval, such as "+0.35 [+0.33, +0.37]"."""
-    if pd.isna(row.low):
-        return f"{row.value:+.2f}"
-    return f"{row.value:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
 
 
 def pivot(

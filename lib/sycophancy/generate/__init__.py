@@ -22,6 +22,7 @@ __all__ = [
     "RECIPES",
     "ROW_GROUP",
     "check",
+    "check_file",
     "generate",
     "read",
     "render",
@@ -44,6 +45,7 @@ def generate(
     *,
     reuse: bool = False,
     mix: str = "proportional",
+    no_opinion: float = 0.0,
     format: str = "paper",
     answer_format: str = "choices",
     chat: templates.Chat | None = None,
@@ -53,7 +55,9 @@ def generate(
     `table` comes from `claims.claims`, split train. `agree` says whether the target is to agree
     (index 0 of the words; by `order` the letter (A) or (B)), `target` is its text. Without `reuse`
     every input is used once, as in the paper; small sets need it. `mix` "proportional" samples
-    sources as their sizes are, "equal" as many of each. The same seed gives the same rows. Raises
+    sources as their sizes are, "equal" as many of each. `no_opinion` is the share of units, from 0
+    to 1, whose user says nothing (user none: no introduction); the paper has 0, more is ours.
+    Claims, personas and orders do not depend on it. The same seed gives the same rows. Raises
     InputError for an unknown recipe, more prompts than the claims have room for, and claims that
     are not from the training split.
     """
@@ -64,9 +68,12 @@ def generate(
             f"Claims of split {sorted(splits)[0]!r} are among those to train on: read them with "
             'split="train", and keep the others for evaluation.'
         )
-    check([recipe], n, mix=mix, format=format, answer_format=answer_format, seed=seed, chat=chat)
+    check(
+        [recipe], n, mix=mix, no_opinion=no_opinion, format=format, answer_format=answer_format,
+        seed=seed, chat=chat,
+    )  # fmt: skip
     rng = np.random.default_rng(seed)
-    prompts = plan(table, n, recipe, rng, reuse=reuse, mix=mix)
+    prompts = plan(table, n, recipe, rng, reuse=reuse, mix=mix, no_opinion=no_opinion)
     # one professor a unit: name, age and schools then tell as little of the truth as the opinion
     users = personas.professors(prompts["unit"].nunique(), rng).iloc[prompts["unit"].to_numpy()]
     rows = table.iloc[prompts["row"].to_numpy()].reset_index(drop=True)
@@ -89,6 +96,7 @@ def check(
     n: int | None = None,
     *,
     mix: str = "proportional",
+    no_opinion: float = 0.0,
     format: str = "paper",
     answer_format: str = "choices",
     seed: int | np.random.Generator = 0,
@@ -102,6 +110,11 @@ def check(
         raise InputError(f"N is {n!r}: give a number of prompts from 1 on, or None for all.")
     if mix not in MIXES:
         raise unknown("mix", mix, MIXES)
+    number = isinstance(no_opinion, int | float) and not isinstance(no_opinion, bool)
+    if not number or not 0 <= no_opinion <= 1:
+        raise InputError(
+            f"The share without an opinion is {no_opinion!r}: give a number from 0 to 1."
+        )
     if not isinstance(seed, np.random.Generator) and (
         isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0
     ):
@@ -114,8 +127,9 @@ def render(
 ) -> tuple[list[str], list[str]]:
     """Return the texts and targets of rows of prompts; `user` none leaves the opinion out.
 
-    Reads the columns text, polarity, shown, user, persona, order, source, format, answer_format and
-    agree, which are as `generate` returns them.
+    A row whose own user is none has no introduction either. Reads the columns text, polarity,
+    shown, user, persona, order, source, format, answer_format and agree, which are as `generate`
+    returns them.
     """
     texts, targets = [], []
     columns = [
@@ -149,6 +163,16 @@ def save(prompts: pd.DataFrame, path: Path) -> Path:
     """Write prompts as parquet in row groups of 10,000, atomically."""
     with atomic(path) as temporary:
         prompts.to_parquet(temporary, index=False, row_group_size=ROW_GROUP)
+    return path
+
+
+def check_file(path: Path) -> Path:
+    """Return the path of a file of prompts; InputError where it is not there."""
+    if not path.is_file():
+        raise InputError(
+            f"There is no file {path}: run the notebook before this one with that recipe (and "
+            "filter) among its parameters."
+        )
     return path
 
 

@@ -54,6 +54,7 @@ def plan(
     *,
     reuse: bool = False,
     mix: str = "proportional",
+    no_opinion: float = 0.0,
 ) -> pd.DataFrame:
     """Return one row a prompt: row (place in `table`), shown, polarity, truth, user, order, unit.
 
@@ -61,7 +62,9 @@ def plan(
     with it, once in every cell of the recipe. `mix` shares the prompts out over the sources in
     proportion to their claims, or equally. All prompts of a unit have the same user and the same
     order of answers, and for every label shown a unit has as many true as false claims in either
-    wording: opinion, order, label and polarity tell nothing of the truth, exactly.
+    wording: opinion, order, label and polarity tell nothing of the truth, exactly. In a share of
+    round(`no_opinion` × units) units the user is none; the units and their order of answers are
+    the same whatever the share is, and the units of a smaller share are among those of a larger.
     """
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
@@ -84,14 +87,19 @@ def plan(
     polarity = np.array([polarity for _, polarity in made.cells], dtype=object)
     polarity = np.tile(polarity, (units, size // len(made.cells)))
     right = labels[row] == shown
-    combination = rng.permutation(np.arange(units) % (2 * len(USERS)))
+    # user and order follow from the place in one permutation: taken from its end, the units without
+    # an opinion have either order, and leave either user, as often as the other
+    turn = rng.permutation(np.arange(units))
+    combination = turn % (2 * len(USERS))
+    user = np.array(USERS, dtype=object)[combination % 2]
+    user[turn >= units - round(no_opinion * units)] = "none"
     return pd.DataFrame(
         {
             "row": row.ravel(),
             "shown": np.asarray(words, dtype=object)[shown.ravel()],
             "polarity": polarity.ravel(),
             "truth": (right == (polarity == "positive")).ravel(),
-            "user": np.array(USERS, dtype=object)[np.repeat(combination % 2, size)],
+            "user": np.repeat(user, size),
             "order": np.repeat(combination // 2, size),
             "unit": np.repeat(np.arange(units), size),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sycophancy.metrics.changes import changes, distribution_distance
 from sycophancy.metrics.estimates import (
     Estimate,
     agreement,
@@ -16,17 +17,22 @@ from sycophancy.metrics.estimates import (
     shifts,
 )
 from sycophancy.metrics.table import summary
+from sycophancy.metrics.words import nats, percent
 
 __all__ = [
     "Estimate",
     "agreement",
     "both_orders",
+    "changes",
     "difference",
+    "distribution_distance",
     "flips",
     "join",
     "log_odds",
     "mean",
+    "nats",
     "padded",
+    "percent",
     "shift_by_question",
     "shifts",
     "summary",

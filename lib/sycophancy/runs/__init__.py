@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sycophancy.runs.files import atomic, write_json
-from sycophancy.runs.folder import Run, start
+from sycophancy.runs.folder import Run, find, latest, parameters_of, start
 from sycophancy.runs.machine import (
     cache_dir,
     code_hash,
@@ -24,8 +24,11 @@ __all__ = [
     "cache_dir",
     "code_hash",
     "device",
+    "find",
     "git_state",
+    "latest",
     "parameter_hash",
+    "parameters_of",
     "peak_memory_mb",
     "read_costs",
     "read_parameters",

@@ -100,6 +100,48 @@ class Run:
         return path
 
 
+def find(folder: str | Path) -> Path:
+    """Return a run folder as given or, where it is not there, below the checkout.
+
+    Raises InputError for a folder that holds no finished run.
+    """
+    given = Path(folder).expanduser()
+    for place in (given, (repository() or Path.cwd()) / given):
+        if (place / "metrics.json").is_file():
+            return place
+    raise InputError(
+        f"{folder} holds no finished run (no metrics.json): run the notebook that writes it, or "
+        "`make reproduce`, and give its run folder."
+    )
+
+
+def latest(notebook: str) -> Path:
+    """Return the run folder of a notebook that was finished last, anywhere below runs/.
+
+    Raises InputError where there is none.
+    """
+    base = (repository() or Path.cwd()) / "runs"
+    found = []
+    for path in base.glob("**/metrics.json"):
+        if json.loads(path.read_text(encoding="utf-8")).get("notebook") == notebook:
+            found.append(path)
+    if not found:
+        raise InputError(
+            f"Notebook {notebook} has not been run here: run it first, or give the run folder."
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def parameters_of(folder: Path) -> dict[str, Any]:
+    """Return the parameters a run folder was made with; InputError where run.json is damaged."""
+    try:
+        return dict(json.loads((folder / "run.json").read_text(encoding="utf-8"))["parameters"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / 'run.json'} is missing or damaged ({error}): run the notebook again."
+        ) from error
+
+
 def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
     """Open the run folder of a notebook and write down what is known before it computes.
 

@@ -1,0 +1,35 @@
+"""The intervention (section 4.3): fine-tune a model on a mixture, resumable; a run is a model."""
+
+from __future__ import annotations
+
+from sycophancy.finetune.adapters import projections
+from sycophancy.finetune.checkpoint import load_weights, steps
+from sycophancy.finetune.loop import Cost, Progress, cost_entry, flops, train
+from sycophancy.finetune.settings import (
+    METHODS,
+    OPTIMIZERS,
+    Settings,
+    check,
+    read_run,
+    run_name,
+)
+from sycophancy.finetune.trained import export, load
+
+__all__ = [
+    "METHODS",
+    "OPTIMIZERS",
+    "Cost",
+    "Progress",
+    "Settings",
+    "check",
+    "cost_entry",
+    "export",
+    "flops",
+    "load",
+    "load_weights",
+    "projections",
+    "read_run",
+    "run_name",
+    "steps",
+    "train",
+]

@@ -1,0 +1,280 @@
+"""The training loop: jitted steps, resumable at any moment, the same weights either way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pandas as pd
+
+from sycophancy import mixture
+from sycophancy.errors import InputError
+from sycophancy.finetune import adapters, checkpoint
+from sycophancy.finetune.settings import Settings, check, digest, kept_steps, open_run
+from sycophancy.mixture import Example, Shapes
+from sycophancy.models import LanguageModel, weights_sha256
+
+SAVE_SECONDS = 60.0  # at most so much work is lost by a kill
+DIVERGED = 3.0  # times the first loss (or this many nats): training has gone wrong
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is: steps done and in all, last loss, examples a second, seconds so far."""
+
+    step: int
+    steps: int
+    loss: float
+    examples_per_second: float
+    seconds: float
+    resumed: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training cost: `tokens` without padding, an estimate of floating-point operations."""
+
+    seconds: float
+    steps: int
+    tokens: int
+    trained_values: int
+    flops: float
+
+
+def schedule(settings: Settings) -> Any:
+    """Return the learning rate by step: linear warm-up, then a cosine to zero."""
+    warm = round(settings.warmup * settings.steps)
+    if not warm:
+        return keras.optimizers.schedules.CosineDecay(settings.rate, settings.steps)
+    return keras.optimizers.schedules.CosineDecay(
+        settings.rate / warm,
+        max(1, settings.steps - warm),
+        warmup_target=settings.rate,
+        warmup_steps=warm,
+    )
+
+
+def make_optimizer(settings: Settings, variables: list[Any]) -> Any:
+    """Return the Keras optimiser, built for the variables to train."""
+    options = {"global_clipnorm": settings.clip, "weight_decay": settings.weight_decay or None}
+    if settings.optimizer == "adafactor":
+        optimizer = keras.optimizers.Adafactor(
+            schedule(settings), relative_step=False, scale_parameter=False, **options
+        )
+    else:
+        # with a decay of None AdamW is refused, and 0 is what that means
+        options["weight_decay"] = settings.weight_decay
+        optimizer = keras.optimizers.AdamW(schedule(settings), beta_2=0.98, **options)
+    optimizer.build(variables)
+    return optimizer
+
+
+def make_step(backbone: Any, trained: list[Any], optimizer: Any) -> Callable[..., Any]:
+    """Return a jitted (weights, optimiser, rest, batch arrays) → (weights, optimiser, figures).
+
+    Logits are computed at the positions that count alone. `figures` are loss (nats a token,
+    averaged as `mixture.Batch` weighs them) and the norm of the gradient before clipping.
+    """
+    names = {variable.path for variable in trained}
+    frozen = [variable for variable in backbone.weights if variable.path not in names]
+
+    def loss(weights: Any, rest: Any, ids: Any, mask: Any, rows: Any, positions: Any,
+             targets: Any, share: Any) -> Any:  # fmt: skip
+        state = [*zip(trained, weights, strict=True), *zip(frozen, rest, strict=True)]
+        with keras.StatelessScope(state_mapping=state):
+            # without dropout: the same batch always gives the same step
+            hidden = backbone({"token_ids": ids, "padding_mask": mask}, training=False)
+            logits = backbone.token_embedding(hidden[rows, positions][None], reverse=True)[0]
+        logits = logits.astype(jnp.float32)
+        chosen = jnp.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
+        logp = chosen - jax.nn.logsumexp(logits, axis=-1)
+        return -(logp * share).sum() / share.sum()
+
+    def step(weights: Any, optimizer_state: Any, rest: Any, *arrays: Any) -> Any:
+        value, gradients = jax.value_and_grad(loss)(weights, rest, *arrays)
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(jnp.float32))) for g in gradients))
+        weights, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, weights)
+        return weights, optimizer_state, jnp.stack([value, norm])
+
+    compiled = jax.jit(step, donate_argnums=(0, 1))
+    rest = [variable.value for variable in frozen]
+    return lambda weights, state, *arrays: compiled(weights, state, rest, *arrays)
+
+
+def data_digest(examples: Sequence[Example]) -> str:
+    """Return 16 hex digits over the encoded examples in their order."""
+    found = hashlib.sha256()
+    for example in examples:
+        found.update(np.asarray([example.first, *example.ids], np.int32).tobytes())
+    return found.hexdigest()[:16]
+
+
+def train(
+    model: LanguageModel,
+    examples: Sequence[Example],
+    settings: Settings,
+    folder: Path,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    save_seconds: float = SAVE_SECONDS,
+) -> tuple[pd.DataFrame, Cost]:
+    """Fine-tune a freshly loaded model on examples into a run folder; return the log and the cost.
+
+    Writes model.json, step-NNNNNN.safetensors at the steps of `settings.checkpoints` and the last,
+    and the state from which an interrupted run goes on: called again with the same arguments it
+    ends in the weights it would have had without the interruption. The model's own weights are left
+    with the adapters attached: load the run folder to use it. Log columns: step, loss,
+    gradient_norm, rate, seconds. Raises InputError for settings out of range, a folder of another
+    run, a loss that is not finite or grows beyond three times its first value (the last good state
+    is kept), and too little memory.
+    """
+    check(settings)
+    if not examples:
+        raise InputError("There are no examples to train on: generate and filter prompts first.")
+    identity = digest(settings, data_digest(examples))
+    record = {
+        "base_sha256": weights_sha256(model.backbone),
+        "base_fingerprint": model.fingerprint,
+        "dtype": keras.dtype_policies.get(model.backbone.dtype_policy).name,
+        "digest": identity,
+    }
+    trained = adapters.attach(model.backbone, settings)
+    open_run(folder, settings, {**record, "trained_values": adapters.count(trained)})
+    optimizer = make_optimizer(settings, trained)
+    weights: list[Any] = [variable.value for variable in trained]
+    state: list[Any] = [variable.value for variable in optimizer.variables]
+    done, log = 0, []
+    before = checkpoint.load_state(folder, identity)
+    if before is not None:
+        done, log = before[0], before[3]
+        weights = [jnp.asarray(value) for value in before[1]]
+        state = [jnp.asarray(value) for value in before[2]]
+    run = Loop(folder, settings, trained, identity, done, log)
+    shape = mixture.shapes(examples, settings.steps, settings.batch)
+    try:
+        step = make_step(model.backbone, trained, optimizer)
+        run.go(step, weights, state, examples, shape, on_progress, save_seconds)
+    except (MemoryError, RuntimeError) as error:
+        if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
+            raise InputError(
+                f"Training ran out of memory with a batch of {settings.batch}: lower BATCH, "
+                "MAX_TOKENS or LAYERS, and run again; it goes on from the last saved step."
+            ) from error
+        raise
+    table = pd.DataFrame(run.log, columns=list(checkpoint.LOG)).astype({"step": int})
+    tokens = mixture.tokens(examples, settings.steps, settings.batch)
+    return table, Cost(
+        seconds=float(table["seconds"].iloc[-1]),
+        steps=settings.steps,
+        tokens=tokens,
+        trained_values=adapters.count(trained),
+        flops=flops(model.backbone, tokens),
+    )
+
+
+def cost_entry(cost: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the machine remembers of a training run, from which `make plan` learns."""
+    return {
+        "notebook": "05_finetune",
+        "model": cost["model"],
+        "device": cost["device"],
+        "training_tokens_per_second": cost["tokens"] / max(cost["seconds"], 1e-9),
+    }
+
+
+def flops(backbone: Any, tokens: int) -> float:
+    """Return an estimate of the floating-point operations: 6 a weight and token.
+
+    Two for the forward pass, four for the backward pass. Adapters are multiplied into their
+    kernels, so that they save memory and not operations; `layers` saves part of the backward pass,
+    which this does not count.
+    """
+    own = [v for v in backbone.weights if "/lora_kernel_" not in v.path]
+    return 6.0 * adapters.count(own) * tokens
+
+
+class Loop:
+    """Where a training run stands, and how it goes on; split from `train` to save at any exit."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        trained: list[Any],
+        identity: str,
+        done: int,
+        log: list[list[float]],
+    ) -> None:
+        self.folder, self.settings, self.trained = folder, settings, trained
+        self.identity, self.done, self.log = identity, done, log
+        self.resumed = done
+        self.whole = True
+        self.before = float(log[-1][-1]) if log else 0.0  # seconds of earlier calls
+
+    def go(
+        self,
+        step: Callable[..., Any],
+        weights: list[Any],
+        state: list[Any],
+        examples: Sequence[Example],
+        shape: Shapes,
+        on_progress: Callable[[Progress], None] | None,
+        save_seconds: float,
+    ) -> None:
+        """Run the steps that are left, saving at checkpoints, once a minute and when stopped."""
+        settings, kept = self.settings, set(kept_steps(self.settings))
+        rate = schedule(settings)
+        began = saved = time.monotonic()
+        try:
+            while self.done < settings.steps:
+                batch = mixture.batch(examples, self.done, settings.batch, shape)
+                arrays = tuple(vars(batch).values())
+                self.whole = False  # from here on the arrays of the last step are gone
+                weights, state, figures = step(weights, state, *arrays)
+                loss, norm = (float(value) for value in np.asarray(figures))
+                self.check_loss(loss, norm)
+                seconds = self.before + time.monotonic() - began
+                self.log.append([self.done + 1, loss, norm, float(rate(self.done)), seconds])
+                self.done += 1
+                self.whole = True
+                if self.done in kept:
+                    checkpoint.save_weights(self.folder, self.done, self.trained, weights)
+                if self.done in kept or time.monotonic() - saved > save_seconds:
+                    self.save(weights, state)
+                    saved = time.monotonic()
+                if on_progress is not None:
+                    spent = time.monotonic() - began
+                    speed = settings.batch * (self.done - self.resumed) / max(spent, 1e-9)
+                    on_progress(
+                        Progress(self.done, settings.steps, loss, speed, spent, self.resumed)
+                    )
+        except KeyboardInterrupt:
+            if self.whole:
+                self.save(weights, state)
+            raise
+
+    def save(self, weights: list[Any], state: list[Any]) -> None:
+        """Write the state of the last finished step."""
+        checkpoint.save_state(self.folder, self.done, weights, state, self.log, self.identity)
+
+    def check_loss(self, loss: float, norm: float) -> None:
+        """Raise InputError where training has gone wrong; the last saved state stays as it is."""
+        first = self.log[0][1] if self.log else loss
+        wild = loss > DIVERGED * max(first, 1.0)
+        if math.isfinite(loss) and math.isfinite(norm) and not wild:
+            return
+        kept = [f"step {step}" for step in checkpoint.steps(self.folder) if step <= self.done]
+        raise InputError(
+            f"Training diverged at step {self.done + 1}: loss {loss:.3g}, gradient norm "
+            f"{norm:.3g}. Lower RATE (now {self.settings.rate:g}) or raise WARMUP, and train into "
+            f"another folder. Weights kept: {', '.join(kept) or 'none yet'}."
+        )

@@ -1,0 +1,129 @@
+"""What a training run is asked to do, checked before it starts, and its record on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sycophancy.errors import InputError, unknown
+from sycophancy.models import RUN_FILE
+from sycophancy.runs import write_json
+
+METHODS = ("lora", "full")
+OPTIMIZERS = ("adamw", "adafactor")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is fine-tuned (section 4.3; the paper's own settings are not known).
+
+    `method` "lora" trains adapters of `rank` on the projections called `targets` (empty: every
+    projection of a transformer block) in the `layers` uppermost blocks (0: all); "full" trains
+    every weight. The rate rises over the first `warmup` share of the steps and falls to zero as a
+    cosine. `clip` bounds the norm of the gradient. `checkpoints` are the steps whose weights are
+    kept besides the last. `about` describes the data (recipe, filter, format …) for the record.
+    """
+
+    base: str
+    steps: int
+    batch: int = 16
+    method: str = "lora"
+    rank: int = 16
+    targets: tuple[str, ...] = ()
+    layers: int = 0
+    optimizer: str = "adamw"
+    rate: float = 2e-4
+    warmup: float = 0.1
+    clip: float = 1.0
+    weight_decay: float = 0.0
+    checkpoints: tuple[int, ...] = ()
+    seed: int = 0
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check(settings: Settings) -> None:
+    """Raise InputError for a setting that is out of range."""
+    whole = {"steps": 1, "batch": 1, "rank": 1, "layers": 0, "seed": 0}
+    for name, least in whole.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name} is {value!r}: give a whole number from {least} on.")
+    ranges = {"rate": (0.0, 1.0), "warmup": (0.0, 1.0), "weight_decay": (0.0, 1.0)}
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not isinstance(value, int | float) or not low <= value <= high:
+            raise InputError(f"{name} is {value!r}: give a number from {low:g} to {high:g}.")
+    if settings.rate == 0 or not settings.clip > 0 or math.isnan(settings.clip):
+        raise InputError(
+            f"rate is {settings.rate!r} and clip {settings.clip!r}: both must be above zero."
+        )
+    if settings.method not in METHODS:
+        raise unknown("method", settings.method, METHODS)
+    if settings.optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", settings.optimizer, OPTIMIZERS)
+    for step in settings.checkpoints:
+        if isinstance(step, bool) or not isinstance(step, int) or not 0 < step <= settings.steps:
+            raise InputError(
+                f"A checkpoint is asked for at step {step!r}, but there are {settings.steps}: give "
+                f"steps from 1 to {settings.steps}."
+            )
+
+
+def run_name(recipe: str, kind: str, seed: int) -> str:
+    """Return the folder name of a run; the filter is named where it is not `paired`."""
+    return f"{recipe}_seed{seed}" if kind == "paired" else f"{recipe}_{kind}_seed{seed}"
+
+
+def kept_steps(settings: Settings) -> list[int]:
+    """Return the steps whose weights are kept, ascending; the last one always."""
+    return sorted({*settings.checkpoints, settings.steps})
+
+
+def digest(settings: Settings, data: str) -> str:
+    """Return 16 hex digits that change with anything that the trained weights depend on.
+
+    `data` identifies the encoded examples. Which checkpoints are kept changes no weight.
+    """
+    content = asdict(settings)
+    del content["checkpoints"], content["about"]
+    text = json.dumps({**content, "data": data}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> None:
+    """Write model.json of a new run, or take up the folder of the same one.
+
+    `record` holds base_sha256, base_fingerprint, dtype and digest. A run with other settings or
+    other data is set aside under another name (folder.before-<its digest>), never lost. Raises
+    InputError where the folder belongs to a run of another model.
+    """
+    path = folder / RUN_FILE
+    if path.is_file():
+        old = read_run(folder)
+        if old.get("base") != settings.base:
+            raise InputError(
+                f"{folder} holds a run of {old.get('base')!r}, not of {settings.base!r}: choose "
+                "another folder, or delete it."
+            )
+        if old.get("digest") != record["digest"]:
+            folder.rename(folder.with_name(f"{folder.name}.before-{str(old.get('digest'))[:8]}"))
+    write_json(path, {**asdict(settings), **settings.about, **record})
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return model.json of a run folder; InputError where it is missing or damaged."""
+    path = folder / RUN_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is missing or damaged ({error}): train again, or give another run folder."
+        ) from error
+    if not isinstance(content, dict) or "base" not in content:
+        raise InputError(f"{path} names no base model: train again, or give another run folder.")
+    return content

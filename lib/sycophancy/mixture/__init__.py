@@ -1,0 +1,33 @@
+"""Generated prompts mixed with instruction data (section 4.3), and their batches of token ids."""
+
+from __future__ import annotations
+
+from sycophancy.mixture.batches import (
+    Batch,
+    Example,
+    Shapes,
+    batch,
+    check_tokens,
+    encode,
+    fitting,
+    shapes,
+    tokens,
+)
+from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, mix
+
+__all__ = [
+    "COLUMNS",
+    "KINDS",
+    "RATIO",
+    "Batch",
+    "Example",
+    "Shapes",
+    "batch",
+    "check",
+    "check_tokens",
+    "encode",
+    "fitting",
+    "mix",
+    "shapes",
+    "tokens",
+]

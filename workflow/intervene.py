@@ -1,0 +1,81 @@
+"""Filter, train and measure one's own model on one's own claims.
+
+Usage: make intervene MODEL=… CLAIMS=my.csv [STEPS=…] [SET="N=20 …"]
+
+The columns of the file are those of claims.read_csv: text, label, others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from sycophancy import claims
+from sycophancy.errors import InputError
+from workflow import grid, reproduce
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--claims", default="")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
+    options = parser.parse_args(arguments)
+    try:
+        overrides = dict(map(grid.parse_override, options.set))
+        path = check(options.model, options.claims, overrides)
+        return reproduce.run(grid.INTERVENE, options.model, options.set, path)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def check(model: str, file: str, overrides: dict[str, Any]) -> str:
+    """Return the path of the claims as notebooks read it, once all that was given is usable.
+
+    Raises InputError unless `model` is one model that could be loaded (no weights are read), the
+    claims file is sound, and STEPS, where it is set, a number of steps.
+    """
+    if not model.strip():
+        raise InputError(
+            "make intervene needs a model: MODEL=a KerasHub preset, hf://owner/name, or a folder."
+        )
+    if "," in model:
+        raise InputError(f"make intervene trains one model, not {model!r}: name one.")
+    steps = overrides.get("STEPS", 1)
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise InputError(f"STEPS is {steps!r}: give a whole number from 1 on.")
+    path = claims_file(file)
+    check_claims(path)
+    reproduce.check_model(model)
+    return path
+
+
+def claims_file(name: str) -> str:
+    """Return the path of the claims as notebooks read it: relative to the repository if inside."""
+    if not name.strip():
+        raise InputError(
+            "make intervene needs claims: CLAIMS=my.csv with the columns text, label and others."
+        )
+    path = Path(name).expanduser().resolve()
+    return str(path.relative_to(grid.ROOT) if path.is_relative_to(grid.ROOT) else path)
+
+
+def check_claims(name: str) -> None:
+    """Raise InputError unless a claims file has every split, and two labels to train on.
+
+    `name` may be relative to the repository. With one label its name alone would be the answer.
+    """
+    tables = {split: claims.read_csv(grid.ROOT / name, split) for split in claims.SPLITS}
+    labels = tables["train"]["label"].unique()
+    if len(labels) < 2:
+        raise InputError(
+            f"All claims of {name} to train on have the label {labels[0]!r}, which would be the "
+            "answer whatever the text: give claims of at least two labels."
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
