@@ -52,8 +52,9 @@ lint: $(READY)  ## ruff, mypy, notebooks without outputs
 jupyter: $(READY)  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
-bench: $(READY)  ## speed: prompts beside a plain loop, scoring beside a bare forward pass
+bench: $(READY)  ## speed: prompts, training steps, scoring, each beside a yardstick
 	@$(BIN)/python -m bench.generating
+	@$(BIN)/python -m bench.training
 	@$(BIN)/python -m bench.scoring $(ARGS)
 
 notebooks: $(READY)  ## write badges and install cells from the address in pyproject.toml

@@ -326,7 +326,7 @@ def test_a_batch_holds_its_examples(
     shape = mixture.shapes(encoded, index + 1, size, most=most)
     assert 1 <= len(shape.lengths) <= most
     assert shape.lengths == tuple(sorted(set(shape.lengths)))
-    assert all(length % 32 == 0 for length in shape.lengths) and shape.places % 64 == 0
+    assert all(length % 8 == 0 for length in shape.lengths) and shape.places % 64 == 0
     made = mixture.batch(encoded, index, size, shape)
     expected = [encoded[place % len(encoded)] for place in range(index * size, index * size + size)]
     assert read_back(made) == expected
@@ -350,7 +350,7 @@ def test_every_batch_fits_its_shapes(
     needed = max(int((made.weights > 0).sum()) for made in batches)
     assert needed <= shape.places < needed + 64
     longest = max(int(made.mask.sum(axis=1).max()) for made in batches)
-    assert longest <= shape.lengths[-1] < longest + 32
+    assert longest <= shape.lengths[-1] < longest + 8
     assert {made.ids.shape[1] for made in batches} == set(shape.lengths)  # none is idle
 
 
@@ -384,7 +384,7 @@ def test_a_batch_by_hand() -> None:
     assert made.weights.tolist() == [0.5, 0.5, third, third, third, 0, 0]
     assert mixture.tokens(encoded, 3, 1) == 3 + 5 + 3
     assert mixture.shapes(encoded, 2, 1, step=4) == Shapes((4, 8), 64)
-    assert mixture.shapes(encoded, 2, 1, most=1) == Shapes((32,), 64)
+    assert mixture.shapes(encoded, 2, 1, most=1) == Shapes((8,), 64)
 
 
 def test_bad_batches_are_explained() -> None:

@@ -25,6 +25,15 @@ def test_a_misspelt_parameter_is_refused(name: str) -> None:
         runs.read_parameters(scope, "MODEL", "N", "SEEDS")
 
 
+def test_a_notebooks_own_variables_are_no_parameters_once_it_has_run() -> None:
+    scope = {"MODEL": "m", "RECIPES": "labels", "recipes": ["labels"], "model": "m"}
+    with pytest.raises(InputError, match="Unknown parameter 'recipes'"):
+        runs.read_parameters(scope, "MODEL", "RECIPES")
+    runs.read_parameters({**scope, "run": object()}, "MODEL", "RECIPES")
+    with pytest.raises(InputError, match="Unknown parameter 'MODLE'"):
+        runs.read_parameters({**scope, "run": object(), "MODLE": "x"}, "MODEL", "RECIPES")
+
+
 def test_variables_of_an_interactive_session_are_no_parameters() -> None:
     scope = {"MODEL": "m", "N": 3, "prompt": "text", "scores": [1], "run_count": 2}
     assert runs.read_parameters(scope, "MODEL", "N") == {"MODEL": "m", "N": 3}

@@ -15,6 +15,7 @@ from sycophancy.figures.measures import ANSWERED, SUITES, USERS, caption
 from sycophancy.figures.theme import WIDTH, Picture, dots, theme
 
 NAMES = SUITES | {"additions": "sums", "claims": "claims"}
+NAMES["negated_claims"] = "negated\nclaims"
 TWO_COLUMNS = 2 * WIDTH
 TRUTHS = {"false": "wrong", "true": "true"}
 

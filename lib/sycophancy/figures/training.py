@@ -49,8 +49,8 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
             list(handles.values()), list(handles), loc="outside upper center", ncols=len(handles)
         )
         sns.despine(figure)
-        n = int(shares["n"].sum() / max(1, len(kinds) * len(metrics)))
-        text = f"{model}, recipe {recipe}, about {n:,} prompts; bars: 95 % Wilson intervals"
+        asked = shares[(shares["metric"] == metrics[0]) & (shares["filter"] == kinds[0])]
+        text = f"{model}, recipe {recipe}, n = {asked['n'].sum():,} prompts; 95 % Wilson intervals"
         figure.supxlabel(text, fontsize=6, color=".3")
     return figure
 

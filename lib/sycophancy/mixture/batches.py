@@ -119,7 +119,7 @@ def check_tokens(model: LanguageModel, max_tokens: int) -> None:
 
 
 def shapes(
-    encoded: Sequence[Example], steps: int, size: int, *, most: int = 2, step: int = 32
+    encoded: Sequence[Example], steps: int, size: int, *, most: int = 2, step: int = 8
 ) -> Shapes:
     """Return the shapes of the first `steps` batches: at most `most` padded lengths, one of places.
 

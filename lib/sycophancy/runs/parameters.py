@@ -18,12 +18,16 @@ def read_parameters(namespace: Mapping[str, Any], *names: str) -> dict[str, Any]
 
     papermill sets unknown parameters with a log line only, so that `-p MODLE x` would run with the
     default. Every plain value in `namespace` that is not declared and is upper case, or spelt
-    almost like a declared name, raises InputError.
+    almost like a declared name, raises InputError. Lower-case names are looked at only until the
+    notebook has opened its run: after that they are the notebook's own.
     """
+    fresh = "run" not in namespace
     for name, value in namespace.items():
         ours = name in names or name.startswith("_") or name in ("In", "Out")  # IPython's own
         if ours or not isinstance(value, LITERALS):
             continue
+        if not fresh and not name.isupper():
+            continue  # set by the notebook's own cells, which may be run again
         # a reader's own variables are in lower case and only look like a parameter by chance
         cutoff = 0.6 if name.isupper() else 0.75
         near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=cutoff)
