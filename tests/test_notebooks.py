@@ -210,7 +210,9 @@ def test_runs_from_end_to_end_in_the_smoke_profile(
     assert rows and measured <= {row["metric"] for row in rows}
     figures = sorted((folder / "figures").iterdir())
     assert {path.suffix for path in figures} == {".csv", ".png", ".svg"}
-    assert all(path.stat().st_size > 500 for path in figures)
+    # a picture is never tiny; a table of a few values may be
+    least = {".csv": 100, ".png": 500, ".svg": 500}
+    assert all(path.stat().st_size > least[path.suffix] for path in figures)
 
 
 def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path: Path) -> None:
