@@ -403,3 +403,23 @@ def test_bad_batches_are_explained() -> None:
     ]:
         with pytest.raises(InputError, match=words):
             call()
+
+
+def test_units_that_do_not_fit_are_left_out_whole(tiny: LanguageModel) -> None:
+    model = replace(tiny, start=(1,))
+    sizes = {
+        name: 1 + len((prompt + target).encode())
+        for name, prompt, target in zip(
+            PROMPTS["prompt_id"], PROMPTS["prompt"], PROMPTS["target"], strict=True
+        )
+    }
+    longest = sorted(sizes.values())[len(sizes) // 2]
+    kept = mixture.fitting_units(model, PROMPTS, max_tokens=longest)
+    assert 0 < len(kept) < len(PROMPTS)
+    assert max(sizes[name] for name in kept["prompt_id"]) <= longest
+    gone = PROMPTS[~PROMPTS["prompt_id"].isin(kept["prompt_id"])]
+    assert not set(kept["unit"]) & set(gone["unit"])
+    for _, unit in gone.groupby("unit"):
+        assert max(sizes[name] for name in unit["prompt_id"]) > longest
+    everything = mixture.fitting_units(model, PROMPTS, max_tokens=max(sizes.values()))
+    pd.testing.assert_frame_equal(everything, PROMPTS.reset_index(drop=True))

@@ -10,6 +10,7 @@ from sycophancy.mixture.batches import (
     check_tokens,
     encode,
     fitting,
+    fitting_units,
     shapes,
     tokens,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "check_tokens",
     "encode",
     "fitting",
+    "fitting_units",
     "mix",
     "shapes",
     "tokens",

@@ -110,6 +110,18 @@ def fitting(
     return instructions[fits].reset_index(drop=True)
 
 
+def fitting_units(model: LanguageModel, prompts: pd.DataFrame, *, max_tokens: int) -> pd.DataFrame:
+    """Return the generated prompts of units that fit whole, answers and start tokens counted.
+
+    A unit goes with all its prompts, so that each of the others keeps its twin.
+    """
+    check_tokens(model, max_tokens)
+    texts = (prompts["prompt"] + prompts["target"]).tolist()
+    sizes = np.array([len(model.start) + len(ids) for ids in model.encode(texts)], dtype=int)
+    long = prompts["unit"].isin(prompts["unit"][sizes > max_tokens])
+    return prompts[~long].reset_index(drop=True)
+
+
 def check_tokens(model: LanguageModel, max_tokens: int) -> None:
     """Raise InputError for a length in tokens that cannot be, or that the model cannot read."""
     integer = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
