@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,12 @@ from sycophancy.metrics.estimates import (
     LEVEL,
     TIE,
     Estimate,
-    both_orders,
     difference,
     join,
     mean,
     padded,
-    shifts,
 )
-from sycophancy.metrics.table import by_truth
+from sycophancy.metrics.parts import Part, parts
 
 PLACE = [key for key in GROUPS if key != "model"]
 # An item is the same in two models where all of these are; its item_id has the model in front.
@@ -164,58 +162,6 @@ def lacks(row: pd.Series, one: str, other: str, count: int) -> str:
 def equal_scores(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Return whether two models give every choice of the same rows the same log-probability."""
     return np.array_equal(padded(list(one["logps"])), padded(list(other["logps"])))
-
-
-@dataclass(frozen=True)
-class Part:
-    """One metric of one model: a value per answer or pair, and its question.
-
-    A gap is the mean of the values where `positive` minus the mean of the others.
-    """
-
-    metric: str
-    user: str
-    truth: str
-    values: np.ndarray
-    questions: pd.Series
-    rate: bool = True
-    positive: pd.Series | None = None
-
-    @property
-    def value(self) -> float:
-        """The metric itself, as `metrics.summary` gives it."""
-        if self.positive is None:
-            return float(self.values.mean())
-        positive = self.positive.to_numpy(dtype=bool)
-        return float(self.values[positive].mean() - self.values[~positive].mean())
-
-
-def parts(group: pd.DataFrame) -> Iterator[Part]:
-    """Yield what `metrics.summary` averages on one group; equal items give equal rows, in order."""
-
-    def part(metric: str, user: str, truth: str, rows: pd.DataFrame, column: str) -> Part:
-        values = rows[column].to_numpy(dtype=float)
-        return Part(metric, user, truth, values, rows["question_id"], rate=column != "shift")
-
-    for truth, rows in by_truth(group[group["sycophantic"].notna()]):
-        yield part("rate", "all", truth, rows, "match_sycophantic")
-    for truth, rows in by_truth(both_orders(group, "sycophantic")):
-        yield part("rate_both_orders", "all", truth, rows, "value")
-    for truth, rows in by_truth(shifts(group)):
-        yield part("shift", "all", truth, rows, "shift")
-    known = group[group["truth"].notna()]
-    for user, told in known.groupby("user", sort=False):
-        for truth, rows in by_truth(told):
-            yield part("accuracy", str(user), truth, rows, "match_correct")
-        for truth, rows in by_truth(both_orders(told, "correct")):
-            yield part("accuracy_both_orders", str(user), truth, rows, "value")
-        if told["truth"].nunique() == 2:
-            odds = told["log_odds"].to_numpy(dtype=float)
-            positive = told["truth"]
-            yield Part("truth_gap", str(user), "all", odds, told["question_id"], False, positive)
-    lettered = group[group["answer_format"] == "choices"]
-    if lettered["order"].nunique() == 2 and (lettered["order"].value_counts().nunique() == 1):
-        yield part("letter_preference", "all", "all", lettered, "match_first")
 
 
 def change(before: Part, after: Part, same: bool, seed: int) -> Estimate:
