@@ -191,14 +191,20 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
     )
 
 
-def check_causal(name: str, backbone: Any) -> None:
-    """Raise InputError unless `backbone` is a causal language model that takes text alone."""
-    causal = {
-        getattr(cls, "backbone_cls", None)
+def causal_class(backbone: Any) -> Any:
+    """Return KerasHub's CausalLM class for a backbone, or None where there is none."""
+    found = [
+        cls
         for _, cls in inspect.getmembers(keras_hub.models, inspect.isclass)
         if issubclass(cls, keras_hub.models.CausalLM)
-    }
-    if type(backbone) not in causal:
+        and getattr(cls, "backbone_cls", None) is type(backbone)
+    ]
+    return found[0] if found else None
+
+
+def check_causal(name: str, backbone: Any) -> None:
+    """Raise InputError unless `backbone` is a causal language model that takes text alone."""
+    if causal_class(backbone) is None:
         raise InputError(
             f"{name!r} is a {type(backbone).__name__}, not a causal language model: nothing can be "
             "scored with it; choose one of KerasHub's CausalLM presets."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -49,7 +50,7 @@ def tokenise(model: LanguageModel, items: pd.DataFrame) -> list[tuple[int, list[
     return out
 
 
-def common_prefix(first: list[int], second: list[int]) -> int:
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """Return how many leading ids two sequences share."""
     short = min(len(first), len(second))
     return next((i for i in range(short) if first[i] != second[i]), short)
@@ -159,7 +160,7 @@ def to_arrays(batch: list[Row], size: int, length: int, places: int) -> tuple[np
     return ids, mask, positions, targets
 
 
-def read_out(rows: list[Row], logps: np.ndarray) -> list[tuple[str, float, int]]:
+def read_out(rows: list[Row], logps: Any) -> list[tuple[str, float, int]]:
     """Return (key, summed log-probability, tokens) contributions of a finished batch.
 
     A choice's tokens may lie in rows of their own, never in two rows: its sequence without the
@@ -170,7 +171,7 @@ def read_out(rows: list[Row], logps: np.ndarray) -> list[tuple[str, float, int]]
         sums: dict[str, tuple[float, int]] = {}
         for place, (key, _, _) in enumerate(row.targets):
             value, tokens = sums.get(key, (0.0, 0))
-            sums[key] = (value + float(logps[i, place]), tokens + 1)
+            sums[key] = (value + float(logps[i][place]), tokens + 1)
         out.extend((key, value, tokens) for key, (value, tokens) in sums.items())
     return out
 

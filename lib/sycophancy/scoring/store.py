@@ -1,4 +1,4 @@
-"""Finished batches of a scoring call, kept on disk so that nothing is computed twice."""
+"""Finished batches of a long call, kept on disk so that nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,39 +25,37 @@ def choice_key(prompt: str, choices: Sequence[str], index: int) -> str:
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
 
-class PartialScores:
-    """A growing table key → (logp, tokens) for one model, on disk under `folder` if given.
+class PartialResults:
+    """A growing table key → values for one model, on disk under `folder` if given.
 
     Each flush is one small parquet file, written under another name and moved into place: a kill
     at any moment loses at most the batches of the last second. The folder of one model is named by
-    its fingerprint, so that a changed model never meets old numbers.
+    its fingerprint, so that a changed model never meets old numbers; `columns` name the values.
     """
 
-    def __init__(self, folder: Path | None, fingerprint: str) -> None:
+    def __init__(self, folder: Path | None, fingerprint: str, columns: Sequence[str]) -> None:
         self._folder = folder / fingerprint if folder is not None else None
-        self._all: dict[str, tuple[float, int]] = {}
-        self._fresh: list[tuple[str, float, int]] = []
+        self._columns = ["key", *columns]
+        self._all: dict[str, tuple[Any, ...]] = {}
+        self._fresh: list[tuple[Any, ...]] = []
         self._flushed = time.monotonic()
         self._names: set[str] = set()
 
-    def read(self) -> dict[str, tuple[float, int]]:
+    def read(self) -> dict[str, tuple[Any, ...]]:
         """Return everything finished so far, in this call or an earlier one."""
         if self._folder is not None and self._folder.is_dir():
             for path in sorted(self._folder.glob("*.parquet")):
                 if path.name not in self._names:
                     self._names.add(path.name)
                     part = pd.read_parquet(path)
-                    self._all.update(
-                        zip(
-                            part["key"], zip(part["logp"], part["tokens"], strict=True), strict=True
-                        )
-                    )
+                    keys, *values = (part[name].tolist() for name in self._columns)
+                    self._all.update(zip(keys, zip(*values, strict=True), strict=True))
         return self._all
 
-    def add(self, finished: list[tuple[str, float, int]]) -> None:
-        """Take a finished batch; writes to disk about once a second."""
+    def add(self, finished: Sequence[tuple[Any, ...]]) -> None:
+        """Take finished rows (key, *values); writes to disk about once a second."""
         self._fresh.extend(finished)
-        self._all.update((key, (logp, tokens)) for key, logp, tokens in finished)
+        self._all.update((key, tuple(values)) for key, *values in finished)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
@@ -64,7 +63,7 @@ class PartialScores:
         """Write what is not yet on disk."""
         if self._folder is None or not self._fresh:
             return
-        part = pd.DataFrame(self._fresh, columns=["key", "logp", "tokens"])
+        part = pd.DataFrame(self._fresh, columns=self._columns)
         name = hashlib.blake2b("".join(part["key"]).encode(), digest_size=12).hexdigest()
         path = self._folder / f"{name}.parquet"
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
