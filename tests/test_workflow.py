@@ -19,8 +19,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from sycophancy import lab
 from sycophancy.errors import InputError
-from workflow import cells, execute, grid, intervene, plan, progress, reproduce, tables
+from workflow import cells, execute, grid, intervene, laboratory, plan, progress, reproduce, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -187,6 +188,44 @@ def test_publishing_copies_figures_that_changed_and_nothing_else(tmp_path: Path)
         "fig03_x.svg": "new",
         "fig02_y.svg": "of another notebook",
     }
+
+
+def test_figures_of_the_laboratory_never_stand_for_the_real_models(tmp_path: Path) -> None:
+    for cell in ("08_x", "08_x@lab", "08_x@lab_small"):
+        (tmp_path / cell / "figures").mkdir(parents=True)
+        (tmp_path / cell / "figures" / "fig06.svg").write_text(cell)
+    folders = [tmp_path / cell for cell in ("08_x@lab", "08_x@lab_small", "08_x")]
+    tables.publish(folders, tmp_path / "figures")
+    published = {p.name: p.read_text() for p in (tmp_path / "figures").iterdir()}
+    assert published == {
+        "fig06.svg": "08_x",
+        "fig06_lab.svg": "08_x@lab",
+        "fig06_lab_small.svg": "08_x@lab_small",
+    }
+
+
+def test_a_batch_trains_the_laboratory_models_that_its_cells_name() -> None:
+    batch = grid.batch("laptop")
+    assert laboratory.names_in(batch) == ["lab_medium", "lab_medium_tuned"]
+    rungs = {lab.parse(name).rung for name in laboratory.names_in(grid.batch("overnight"))}
+    assert rungs == {"small", "medium", "large"}
+
+
+def test_make_laboratory_refuses_what_is_no_laboratory_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert laboratory.main(["--model", "lab_huge"]) == 2
+    assert "lab_huge" in capsys.readouterr().err
+
+
+def test_the_plan_counts_laboratory_tokens_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    plan.load_or_stand_in.cache_clear()
+    model, how = plan.load_or_stand_in("lab_medium_tuned")
+    assert model.encode(["question : answer :"]) and how == "its tokenizer"
+    assert not (tmp_path / "lab").exists()
 
 
 def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> None:

@@ -10,12 +10,13 @@ import ast
 import json
 import re
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
-from sycophancy import models, runs, scoring
+from sycophancy import lab, models, runs, scoring
 from sycophancy.errors import InputError
 from workflow import grid, intervene
 from workflow.cells import notebook_of
@@ -201,6 +202,9 @@ def base_of(label: str, batch: grid.Batch) -> tuple[str, str]:
 def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
     """Return the model if it is made here or local, else the embedded one to count tokens with."""
     models.check_name(name)
+    if name.startswith(models.LABORATORY):  # its tokenizer does not wait for its training
+        parts = replace(lab.parse(name), dose=-1)
+        return models.load(str(parts)), "its tokenizer"
     if name in models.MADE_HERE or not (name in models.names() or "://" in name):
         return models.load(name), "its tokenizer"
     return models.load(models.DEFAULT), f"{models.DEFAULT}'s tokenizer"

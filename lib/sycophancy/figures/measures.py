@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, theme
+from sycophancy.templates import LAB_FORMATS, LAB_TASTES
 
 ANSWERED = {
     "choices": "letters (A)/(B)",
@@ -20,7 +21,9 @@ SUITES = {
     "philpapers2020": "Phil-\nPapers",
     "political_typology": "political\ntypology",
     ALL_TASKS: "all\nthree",
+    LAB_TASTES: "laboratory\ntastes",
 }
+LABORATORY = "Laboratory models: evidence about the method, not about language models"
 USERS = {"none": "none", "agrees": "agrees", "disagrees": "disagrees"}
 
 
@@ -147,7 +150,10 @@ def legend(figure: Figure, ax: Axes, table: pd.DataFrame) -> None:
 
 
 def caption(figure: Figure, table: pd.DataFrame) -> None:
-    """Write model, data, n and intervals under a figure, so that it can be read alone."""
+    """Write model, data, n and intervals under a figure, so that it can be read alone.
+
+    What laboratory models were asked is marked as such.
+    """
     names = list(dict.fromkeys(table["model"]))
     who = names[0] if len(names) == 1 else f"{len(names)} models"
     sources = ", ".join(dict.fromkeys(table["source"]))
@@ -159,4 +165,6 @@ def caption(figure: Figure, table: pd.DataFrame) -> None:
         f"{who}; {sources} questions, n = {n};\n"
         f"seeds {seeds}; format {formats}; bars: 95 % intervals over questions"
     )
+    if set(table["format"]) <= set(LAB_FORMATS):
+        figure.suptitle(LABORATORY, fontsize=7, color=".3")
     figure.supxlabel(text, fontsize=6, color=".3")
