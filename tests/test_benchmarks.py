@@ -301,7 +301,8 @@ def lettered(targets: list[str], options: str = "(A) x\n(B) y") -> pd.DataFrame:
 def test_published_questions_without_a_right_option_are_left_out_and_named() -> None:
     table = lettered([*["(A)"] * 19, "Monsters, Inc"])
     assert list(bbh.unanswerable(table)) == [False] * 19 + [True]
-    items = bbh.items(table, {"which": BBH_PROMPT})
+    with pytest.warns(UserWarning, match="1 questions of which are left out"):
+        items = bbh.items(table, {"which": BBH_PROMPT})
     assert len(items) == 19 and set(items["kind"]) == {"letter"}
 
 

@@ -8,6 +8,7 @@ answer is one of a few, they are compared by probability; words, brackets and nu
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,13 +52,21 @@ def items(
     """Return BIG-Bench Hard questions as items (appendix A.1, A.2); `n` a task, all for None.
 
     `questions` has task, input, target, `prompts` {task: description and worked examples}. What
-    `unanswerable` names is left out. Raises InputError for a task without worked examples, and a
-    lettered question whose options are not lettered from A.
+    `unanswerable` names is left out with a warning. Raises InputError for a task without worked
+    examples, and a lettered question whose options are not lettered from A.
     """
     table = questions.reset_index(drop=True)
     kinds = {task: kind_of(list(rows)) for task, rows in table.groupby("task")["target"]}
     table = table.assign(question_id=question_ids(table["task"], table["input"]))
-    table = sample(table[~unanswerable(table).to_numpy()], n, seed)
+    broken = unanswerable(table).to_numpy()
+    if broken.any():
+        tasks = ", ".join(sorted(set(table["task"][broken])))
+        warnings.warn(
+            f"{broken.sum()} questions of {tasks} are left out: their published answers are none "
+            "of their options.",
+            stacklevel=2,
+        )
+    table = sample(table[~broken], n, seed)
     shown = {task: examples(task, prompts, chain) for task in table["task"].unique()}
     rows = []
     for row in each(table):
