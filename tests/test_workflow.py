@@ -112,6 +112,46 @@ def test_the_plan_counts_what_the_run_will_score(
     )
 
 
+def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    parameters = {
+        **grid.default_parameters("09_benchmarks"), "MODEL": "tiny_random", "N": 2, "N_CHAIN": 1,
+        "SHOTS": "0", "MAX_TOKENS": 10,
+    }  # fmt: skip
+    model = plan.models.load("tiny_random")
+    items = plan.build_items("09_benchmarks", parameters, model)
+    tokens, generated = plan.count(model, items)
+    # 12 subjects and 8 tasks step by step; 3 tasks of numbers and lists directly, 2 questions each
+    assert generated == 10 * (12 + 8 + 3 * 2)
+    chosen = items[items["choices"].map(len) > 0]
+    assert tokens == sum(
+        length * number for length, number in plan.scoring.measure_lengths(model, chosen).items()
+    )
+    batch = grid.Batch({"09_benchmarks": parameters}, {}, {"09_benchmarks": []}, {}, False, None)
+    rows = plan.scored("09_benchmarks", parameters, batch, plan.runs.read_costs())
+    assert rows[0]["tokens"] == tokens + generated and rows[0]["items"] == len(items)
+    seconds = tokens / 1000 + 20 + generated / plan.GENERATING_GUESS + plan.NOTEBOOK_SECONDS
+    assert rows[0]["minutes"] == round(seconds / 60, 1)
+
+
+def test_the_speed_of_generating_is_learnt_from_the_model_or_its_base() -> None:
+    device = plan.runs.device()
+    costs = pd.DataFrame(
+        {
+            "model": ["base", "base", "base", "base", "run"],
+            "device": [device, device, device, "another", device],
+            "tokens": [5000, None, None, None, 5000],
+            "generated_tokens": [None, 100, 300, 9000, None],
+            "generating_seconds": [None, 1.0, 1.0, 1.0, None],
+        }
+    )
+    assert plan.generating_speed(costs, ["run", "base"]) == 200
+    assert plan.generating_speed(costs, ["run"]) == plan.GENERATING_GUESS
+    assert plan.generating_speed(costs[["model", "device"]], ["base"]) == plan.GENERATING_GUESS
+
+
 def test_minutes_are_learnt_from_the_last_runs_on_this_device() -> None:
     device = plan.runs.device()
     costs = pd.DataFrame(

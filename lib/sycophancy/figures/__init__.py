@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from sycophancy.figures.anatomy import Anatomy, anatomy
+from sycophancy.figures.benchmarks import (
+    chain_of_thought,
+    few_shot_benchmarks,
+    zero_shot_benchmarks,
+)
 from sycophancy.figures.compare import (
     additions_after,
     opinion_tasks_after,
@@ -41,8 +46,10 @@ __all__ = [
     "Picture",
     "additions_after",
     "anatomy",
+    "chain_of_thought",
     "composition",
     "dots",
+    "few_shot_benchmarks",
     "filtration",
     "leak_audit",
     "losses",
@@ -58,4 +65,5 @@ __all__ = [
     "theme",
     "why_filter",
     "wrong_additions",
+    "zero_shot_benchmarks",
 ]

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from sycophancy.metrics.benchmarks import (
+    MACRO,
+    MARGIN,
+    accuracies,
+    accuracy_changes,
+    counts,
+    equivalence,
+)
 from sycophancy.metrics.changes import changes, distribution_distance
 from sycophancy.metrics.estimates import (
     Estimate,
@@ -20,12 +28,18 @@ from sycophancy.metrics.table import summary
 from sycophancy.metrics.words import nats, percent
 
 __all__ = [
+    "MACRO",
+    "MARGIN",
     "Estimate",
+    "accuracies",
+    "accuracy_changes",
     "agreement",
     "both_orders",
     "changes",
+    "counts",
     "difference",
     "distribution_distance",
+    "equivalence",
     "flips",
     "join",
     "log_odds",
