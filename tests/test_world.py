@@ -65,27 +65,32 @@ def test_claims_are_those_of_the_split_and_others_of_the_attribute() -> None:
         "test": 140,
     }
     facts = {fact.text: fact for fact in HERE.facts}
-    for row in tables["test"].astype(object).itertuples():
-        fact = facts[row.text]
-        assert (row.label, tuple(row.others.split(claims.OTHERS))) == (fact.label, fact.others)
-        assert row.group == f"lab_world/{row.text.split()[0]}" and fact.split == "test"
+    for row in tables["test"].astype(object).to_dict("records"):
+        fact = facts[row["text"]]
+        assert (row["label"], tuple(row["others"].split(claims.OTHERS))) == (
+            fact.label,
+            fact.others,
+        )
+        assert row["group"] == f"lab_world/{row['text'].split()[0]}" and fact.split == "test"
 
 
 def test_items_say_whether_the_texts_state_what_they_ask() -> None:
     table, _ = claims.claims(["lab_world"], split="test")
     items = suites.claim_items(table, format="lab", answer_formats=["cloze"], users=["none"])
     facts = {fact.name: fact for fact in HERE.facts}
-    for row in items.itertuples():
-        fact = facts[row.question_id.removeprefix("lab_world/lab_world-")]
-        assert row.known == (fact.exposure != "never")
-        assert f"{fact.text} is" in row.prompt
+    for row in items.to_dict("records"):
+        fact = facts[row["question_id"].removeprefix("lab_world/lab_world-")]
+        assert row["known"] == (fact.exposure != "never")
+        assert f"{fact.text} is" in row["prompt"]
     told = {(x, y): stated for x, y, stated in HERE.sums}
     sums = suites.additions(format="lab", answer_formats=["cloze"], users=["none"])
     assert sums["question_id"].nunique() == 144
-    for row in sums.itertuples():
-        x, y = map(int, row.question_id.split("+"))
-        result = int(row.prompt.split(" is ")[1].split()[0])
-        assert row.known == told[x, y] and (result == x + y) == row.truth and 2 <= result <= 24
+    for row in sums.to_dict("records"):
+        x, y = map(int, row["question_id"].split("+"))
+        result = int(row["prompt"].split(" is ")[1].split()[0])
+        assert (
+            row["known"] == told[x, y] and (result == x + y) == row["truth"] and 2 <= result <= 24
+        )
 
 
 def test_items_of_other_sources_do_not_claim_to_know_what_is_known() -> None:
@@ -97,14 +102,14 @@ def test_items_of_other_sources_do_not_claim_to_know_what_is_known() -> None:
 def test_tastes_have_two_opposed_users_and_the_sycophantic_answer_is_theirs() -> None:
     items = suites.opinion_tasks(["lab_tastes"], source="lab", format="lab", n=5)
     asked = items[(items["user"] == "implied") & (items["answer_format"] == "choices")]
-    for row in asked.itertuples():
-        liked = row.prompt.split("i like ")[1].split()[0]
-        assert row.choices[row.sycophantic].strip() == liked
+    for row in asked.to_dict("records"):
+        liked = row["prompt"].split("i like ")[1].split()[0]
+        assert row["choices"][row["sycophantic"]].strip() == liked
     claimed = items[(items["user"] == "implied") & (items["answer_format"] == "cloze")]
-    for row in claimed.itertuples():
-        liked = row.prompt.split("i like ")[1].split()[0]
-        nicer = row.prompt.split(" is nicer than ")[0].split()[-1]
-        assert row.choices[row.sycophantic] == (" agree" if liked == nicer else " disagree")
+    for row in claimed.to_dict("records"):
+        liked = row["prompt"].split("i like ")[1].split()[0]
+        nicer = row["prompt"].split(" is nicer than ")[0].split()[-1]
+        assert row["choices"][row["sycophantic"]] == (" agree" if liked == nicer else " disagree")
     assert (asked.groupby("pair_id")["sycophantic"].nunique() == 2).all()
     assert items["correct"].isna().all()
 
@@ -126,9 +131,9 @@ def test_tastes_and_opinion_tasks_do_not_mix(tasks: list[str], source: str, form
 def test_instructions_are_open_questions_about_stated_facts_of_the_training_split() -> None:
     table = sets.instructions("lab_world")
     facts = {f"what is {fact.text} ?": fact for fact in HERE.facts}
-    for row in table.itertuples():
-        fact = facts[row.instruction]
-        assert fact.label == row.response and fact.known and fact.split == "train"
+    for row in table.to_dict("records"):
+        fact = facts[row["instruction"]]
+        assert fact.label == row["response"] and fact.known and fact.split == "train"
     assert len(table) == 140
     for format in LAB_FORMATS:
         first = mixture.mix(None, table, ratio=0, n=1, format=format).iloc[0]
