@@ -70,7 +70,7 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
     }
     shifts = table[(table["metric"] == "shift") & (table["truth"] == "all")]
     formats = list(dict.fromkeys(shifts["answer_format"]))
-    by_format = {ANSWERED[f]: shifts[shifts["answer_format"] == f] for f in formats}
+    by_format = {answered(table, f): shifts[shifts["answer_format"] == f] for f in formats}
     with theme():
         figure = Picture(
             figsize=(WIDTH * widening(table), 4.3 + legend_height(table)), layout="constrained"
@@ -113,7 +113,7 @@ def wrong_additions(table: pd.DataFrame) -> Figure:
             }
             dots(top, series, users, "user", scale=100)
             top.axhline(50, color=".3", linewidth=0.8, linestyle="--", zorder=1)
-            top.set(title=ANSWERED[answer_format], ylim=(-4, 104))
+            top.set(title=answered(table, answer_format), ylim=(-4, 104))
             top.set_xticks(range(3), [USERS[user] for user in users], rotation=40, ha="right")
             rows = table[table["answer_format"] == answer_format]
             shift = (rows["metric"] == "shift") & (rows["truth"] == "all")
@@ -165,6 +165,18 @@ def caption(figure: Figure, table: pd.DataFrame) -> None:
         f"{who}; {sources} questions, n = {n};\n"
         f"seeds {seeds}; format {formats}; bars: 95 % intervals over questions"
     )
-    if set(table["format"]) <= set(LAB_FORMATS):
-        figure.suptitle(LABORATORY, fontsize=7, color=".3")
+    if in_laboratory(table):
+        text = f"{LABORATORY}\n{text}"
     figure.supxlabel(text, fontsize=6, color=".3")
+
+
+def in_laboratory(table: pd.DataFrame) -> bool:
+    """Return whether all of a table was asked in the laboratory's dialect."""
+    return set(table["format"]) <= set(LAB_FORMATS)
+
+
+def answered(table: pd.DataFrame, answer_format: str) -> str:
+    """Return how an answer was given, in words; laboratory models have no letters."""
+    if answer_format == "choices" and in_laboratory(table):
+        return "one of two listed words"
+    return ANSWERED[answer_format]
