@@ -132,7 +132,9 @@ def settings(name: str) -> finetune.Settings:
 def folder(name: str) -> Path:
     """Return where a laboratory model is kept: a folder named by code and settings."""
     here = Path(__file__).parent
-    files = [*here.glob("*.py"), here.parent / "world.py", here.parent / "templates/dialect.py"]
+    # what decides the weights: names, texts and training, not what is done with the models later
+    files = [here / f"{module}.py" for module in ("names", "corpus", "training")]
+    files += [here.parent / "world.py", here.parent / "templates/dialect.py"]
     files += [here.parent / "finetune" / "loop.py", here.parent / "mixture" / "batches.py"]
     parts = parse(name)
     key = json.dumps([code_hash(files), keras.__version__, asdict(RUNGS[parts.rung])])
