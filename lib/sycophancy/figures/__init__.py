@@ -10,6 +10,7 @@ from sycophancy.figures.compare import (
     why_filter,
 )
 from sycophancy.figures.data import composition, leak_audit, sources
+from sycophancy.figures.laboratory import causes, cure, dose
 from sycophancy.figures.measures import (
     ALL_TASKS,
     ANSWERED,
@@ -41,7 +42,10 @@ __all__ = [
     "Picture",
     "additions_after",
     "anatomy",
+    "causes",
     "composition",
+    "cure",
+    "dose",
     "dots",
     "filtration",
     "leak_audit",

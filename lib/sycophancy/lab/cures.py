@@ -77,7 +77,6 @@ def cure(
     parse(name)
     if recipe not in generate.RECIPES:
         raise unknown("recipe", recipe, generate.RECIPES)
-    form = {"format": dialect.LAB, "answer_format": "choices"}
     settings = finetune.Settings(
         base=name,
         steps=steps,
@@ -87,7 +86,8 @@ def cure(
         seed=seed,
         about={
             "laboratory": True, "recipe": recipe, "filter": "none", "known": known,
-            "ratio": mixture.RATIO, "instructions": SOURCE, **form,
+            "ratio": mixture.RATIO, "instructions": SOURCE, "format": dialect.LAB,
+            "answer_format": "choices",
         },
     )  # fmt: skip
     finetune.check(settings)
@@ -97,7 +97,8 @@ def cure(
         seed=seed,
         reuse=True,
         no_opinion=NO_OPINION,
-        **form,
+        format=dialect.LAB,
+        answer_format="choices",
     )
     mixed = mixture.mix(
         prompts, sets.instructions(SOURCE), n=steps * batch, seed=seed, format=dialect.LAB

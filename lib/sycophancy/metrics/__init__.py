@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sycophancy.metrics.changes import changes, distribution_distance
+from sycophancy.metrics.doses import DOSE_METRICS, dose_table, effects, user_table
 from sycophancy.metrics.estimates import (
     Estimate,
     agreement,
@@ -20,12 +21,15 @@ from sycophancy.metrics.table import summary
 from sycophancy.metrics.words import nats, percent
 
 __all__ = [
+    "DOSE_METRICS",
     "Estimate",
     "agreement",
     "both_orders",
     "changes",
     "difference",
     "distribution_distance",
+    "dose_table",
+    "effects",
     "flips",
     "join",
     "log_odds",
@@ -36,4 +40,5 @@ __all__ = [
     "shift_by_question",
     "shifts",
     "summary",
+    "user_table",
 ]
