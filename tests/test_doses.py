@@ -212,6 +212,8 @@ def test_effects_by_hand() -> None:
         }
     )  # fmt: skip
     assert found.loc["knowledge", "levels"] == "0 → 100"
+    floats = metrics.effects(table.astype({"knowledge": float}), ["cost"])
+    assert floats["levels"].tolist() == found["levels"].tolist()
     assert found["low"].isna().all() and set(found["interval"]) == {"none: one seed"}
 
 

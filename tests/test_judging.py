@@ -164,7 +164,7 @@ def test_laboratory_and_real_models_never_share_a_table() -> None:
     compare.apart(real, laboratory=False)
     compare.apart(made, laboratory=True)
     both = pd.concat([real, made], ignore_index=True)
-    with pytest.raises(InputError, match="lab_medium is a laboratory model.* to LAB_MEASURED"):
+    with pytest.raises(InputError, match=r"lab_medium is a laboratory model.* to LAB_MEASURED"):
         compare.apart(both, laboratory=False)
-    with pytest.raises(InputError, match="one is no laboratory model.* to MEASURED"):
+    with pytest.raises(InputError, match=r"one is no laboratory model.* to MEASURED"):
         compare.apart(both, laboratory=True)

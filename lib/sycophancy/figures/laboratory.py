@@ -6,6 +6,7 @@ Evidence about the method, never about large language models: every title says w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,8 +83,7 @@ def against(table: pd.DataFrame, column: str, label: str, what: str) -> Figure:
             for ax in (grid[0, 0], grid[-1, 0])
             for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=2)
-        figure.suptitle(TITLE + what, fontsize=8)
+        headed(figure, TITLE + what, handles)
         sns.despine(figure)
         text = caption(table)
         figure.supxlabel(
@@ -145,11 +145,19 @@ def causes(table: pd.DataFrame) -> Figure:
         for ax, name in zip(grid[:, 0], CAUSES.values(), strict=True):
             ax.set_ylabel(name)
         handles, names = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=3)
-        figure.suptitle(f"{TITLE}{what_varies(table)}", fontsize=8)
+        headed(figure, TITLE + what_varies(table), dict(zip(names, handles, strict=True)))
         sns.despine(figure)
         figure.supxlabel(caption(table), fontsize=6, color=".3")
     return figure
+
+
+def headed(figure: Figure, title: str, handles: dict[str, Any]) -> None:
+    """Put a title above the figure and the legend under it."""
+    # the legend's own title: constrained layout would draw the legend over one of the figure
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside upper center", ncols=2,
+        title=title, title_fontsize=8,
+    )  # fmt: skip
 
 
 def what_varies(table: pd.DataFrame) -> str:

@@ -191,8 +191,13 @@ def per_seed(part: Sums) -> np.ndarray:
     sums = frame.groupby(["seed", "question"])[["a", "b", "c", "d"]].sum()
     seeds, questions = (sums.index.unique(level) for level in ("seed", "question"))
     if len(sums) != len(seeds) * len(questions):
-        every = pd.MultiIndex.from_product([seeds, questions])
-        number, question = every.difference(sums.index)[0]
+        there = set(sums.index)
+        number, question = next(
+            (number, question)
+            for number in seeds
+            for question in questions
+            if (number, question) not in there
+        )
         raise InputError(
             f"Question {question} was not asked of training seed {number} for the metric "
             f"{part.metric}: measure all seeds on the same questions."
@@ -239,10 +244,15 @@ def effects(
                 chosen = [i for i in range(len(varied)) if mask >> i & 1]
                 if len(chosen) == size:
                     named = [varied[i] for i in chosen]
-                    said = "; ".join(" → ".join(map(str, levels[name])) for name in named)
+                    said = "; ".join(" → ".join(map(worded, levels[name])) for name in named)
                     row = {"metric": metric, "effect": " × ".join(named), "levels": said}
                     rows.append(row | over_seeds(contrast(cells, chosen)))
     return pd.DataFrame(rows)
+
+
+def worded(found: object) -> str:
+    """Return a level of a factor as text; a whole number that is stored as a float stays whole."""
+    return f"{found:g}" if isinstance(found, float) else str(found)
 
 
 def cells_of(
