@@ -639,6 +639,23 @@ def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path
     assert plan.base_of("tiny_random", batch) == ("tiny_random", "")
 
 
+def test_a_first_guess_of_the_notebook_itself_gives_way_to_what_was_learnt(checkout: Path) -> None:
+    text = """# tag: training
+def plan_training():
+    return [{"model": "mine", "steps": 10, "tokens_per_step": 1_000, "seconds": 40}]
+"""
+    write_notebook(checkout / "notebooks", "05_train", {"MODEL": "tiny_random"}, text)
+    write_profile(checkout, {"05_train": {}})
+    row = plan.plan("own", None, {}).iloc[0]
+    assert (row["minutes"], row["speed from"]) == (round((40 + 35) / 60, 1), "a first guess")
+    costs = checkout / "cache" / "costs.jsonl"
+    costs.parent.mkdir(exist_ok=True)
+    learnt = {"model": "mine", "device": plan.runs.device(), "training_tokens_per_second": 50.0}
+    costs.write_text(json.dumps({**learnt, "tokens": 1, "scoring_seconds": 1.0}) + "\n")
+    row = plan.plan("own", None, {}).iloc[0]
+    assert (row["minutes"], row["speed from"]) == (round((200 + 35) / 60, 1), "1 runs here")
+
+
 def test_a_cell_that_reads_what_is_not_there_yet_is_planned_all_the_same(checkout: Path) -> None:
     reads = "# tag: training\ndef plan_training():\n    return open(p['DATA']).read()\n"
     write_notebook(checkout / "notebooks", "05_train", {"DATA": ""}, reads)

@@ -108,13 +108,19 @@ def scored(
 
 
 def trained(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a notebook that trains: steps × tokens a step, one a trained model."""
+    """Return the rows of a notebook that trains: steps × tokens a step, one a trained model.
+
+    An entry of `plan_training` may give the `seconds` that it takes where nothing like it was
+    trained here before.
+    """
     scope = run_cell(notebook_of(key), "training", parameters)
     rows = []
     for entry in scope["plan_training"]():
         tokens = round(entry["steps"] * entry["tokens_per_step"])
         base = entry.get("base") or parameters.get("MODEL") or ""
         speed, source = training_speed(costs, [entry["model"], *runs.as_list(base)])
+        if source == "a first guess" and entry.get("seconds"):
+            speed = tokens / entry["seconds"]
         rows.append(
             {
                 "notebook": key,

@@ -15,6 +15,7 @@ from sycophancy.figures.compare import (
     why_filter,
 )
 from sycophancy.figures.data import composition, leak_audit, sources
+from sycophancy.figures.laboratory import causes, cure, dose
 from sycophancy.figures.measures import (
     ALL_TASKS,
     ANSWERED,
@@ -46,8 +47,11 @@ __all__ = [
     "Picture",
     "additions_after",
     "anatomy",
+    "causes",
     "chain_of_thought",
     "composition",
+    "cure",
+    "dose",
     "dots",
     "few_shot_benchmarks",
     "filtration",

@@ -6,6 +6,7 @@ told, and why they agree with their users is what we made it.
 
 from __future__ import annotations
 
+from sycophancy.lab.cures import CURE_RATE, CURE_STEPS, cure, cure_claims, stated
 from sycophancy.lab.names import (
     DOSES,
     RUNGS,
@@ -20,12 +21,16 @@ from sycophancy.lab.names import (
 from sycophancy.lab.training import ensure, folder, minutes, needed, settings
 
 __all__ = [
+    "CURE_RATE",
+    "CURE_STEPS",
     "DOSES",
     "RUNGS",
     "TUNED_DOSE",
     "Name",
     "Rung",
     "base_name",
+    "cure",
+    "cure_claims",
     "ensure",
     "every_name",
     "folder",
@@ -33,5 +38,6 @@ __all__ = [
     "needed",
     "parse",
     "settings",
+    "stated",
     "with_dose",
 ]

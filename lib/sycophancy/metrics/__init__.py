@@ -11,6 +11,7 @@ from sycophancy.metrics.benchmarks import (
     equivalence,
 )
 from sycophancy.metrics.changes import changes, distribution_distance
+from sycophancy.metrics.doses import DOSE_METRICS, dose_table, effects, user_table
 from sycophancy.metrics.estimates import (
     Estimate,
     agreement,
@@ -28,6 +29,7 @@ from sycophancy.metrics.table import summary
 from sycophancy.metrics.words import nats, percent
 
 __all__ = [
+    "DOSE_METRICS",
     "MACRO",
     "MARGIN",
     "Estimate",
@@ -39,6 +41,8 @@ __all__ = [
     "counts",
     "difference",
     "distribution_distance",
+    "dose_table",
+    "effects",
     "equivalence",
     "flips",
     "join",
@@ -50,4 +54,5 @@ __all__ = [
     "shift_by_question",
     "shifts",
     "summary",
+    "user_table",
 ]
