@@ -111,6 +111,25 @@ def test_the_plan_counts_what_the_run_will_score(
     )
 
 
+def test_doses_and_cures_of_the_laboratory_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    name = "13_the_shortcut"
+    given = {**grid.default_parameters(name), "SIZES": "small,medium", "SEEDS": "0,1"}
+    given |= {"DOSES": "0,90", "SHARES": "0,50,100", "STEPS": 7}
+    rows = plan.trained(name, given, pd.DataFrame())
+    assert len(rows) == 2 * 2 * 2  # sizes × seeds × (doses, cures)
+    assert [row["model"] for row in rows[:2]] == ["doses of lab_small", "cures of lab_small_tuned"]
+    # a base of 1,000 steps and two doses of 150; two recipes and three shares of 7 steps
+    assert [row["tokens from"].split()[0] for row in rows[:2]] == ["1,300", "42"]
+    assert all(0 < row["minutes"] < 60 for row in rows)
+    with pytest.raises(InputError, match="Unknown recipe 'label'"):
+        plan.trained(name, {**given, "RECIPES": "label"}, pd.DataFrame())
+    with pytest.raises(InputError, match="Unknown dose 30"):
+        plan.trained(name, {**given, "DOSES": "30"}, pd.DataFrame())
+
+
 def test_minutes_are_learnt_from_the_last_runs_on_this_device() -> None:
     device = plan.runs.device()
     costs = pd.DataFrame(
