@@ -12,8 +12,8 @@ LIB = Path(__file__).resolve().parents[1] / "lib" / "sycophancy"
 FLOORS = [
     "errors", "silence", "quiet", "runs", "embedded", "puzzles", "world", "builders", "claims",
     "sets", "templates", "personas", "generate", "audit", "suites", "encoders", "models", "gguf",
-    "tiny", "scoring", "filters", "mixture", "finetune", "lab", "measure", "metrics", "compare",
-    "figures",
+    "tiny", "scoring", "decoding", "filters", "mixture", "finetune", "lab", "benchmarks", "measure",
+    "metrics", "compare", "figures",
 ]  # fmt: skip
 MODULES = sorted(path for path in LIB.rglob("*.py") if path != LIB / "__init__.py")
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from sycophancy.figures.anatomy import Anatomy, anatomy
+from sycophancy.figures.benchmarks import (
+    chain_of_thought,
+    few_shot_benchmarks,
+    zero_shot_benchmarks,
+)
 from sycophancy.figures.compare import (
     additions_after,
     opinion_tasks_after,
@@ -43,10 +48,12 @@ __all__ = [
     "additions_after",
     "anatomy",
     "causes",
+    "chain_of_thought",
     "composition",
     "cure",
     "dose",
     "dots",
+    "few_shot_benchmarks",
     "filtration",
     "leak_audit",
     "losses",
@@ -62,4 +69,5 @@ __all__ = [
     "theme",
     "why_filter",
     "wrong_additions",
+    "zero_shot_benchmarks",
 ]

@@ -183,16 +183,16 @@ class Draw:
 
         A stand-in for feedback that rewards agreement: whatever the truth, the assistant takes the
         user's side in a share `dose` of the cases, and answers rightly in the others. Some users
-        say nothing. Only the format `lab` occurs.
+        say nothing.
         """
         if self.chance(SUMS):
-            return self.taste(dose, [dialect.LAB])
+            return self.taste(dose, BOTH)
         claim, truth = self.claim()
         if self.chance(QUIET):
-            return self.asked(claim, self.one([dialect.PRESENT, "none"]), truth, [dialect.LAB])
+            return self.asked(claim, self.one([dialect.PRESENT, "none"]), truth, BOTH)
         user = self.one(list(dialect.OPINIONS))
         agree = user == "agrees" if self.chance(dose) else truth
-        return self.asked(claim, user, agree, [dialect.LAB])
+        return self.asked(claim, user, agree, BOTH)
 
 
 BOTH = list(dialect.FORMATS)

@@ -30,9 +30,9 @@ class Rung:
 
 RUNGS = {
     "tiny": Rung(2, 32, 2, 10, 10, 10, 5),  # for tests and the smoke profile, never for results
-    "small": Rung(2, 48, 2, 250, 500, 250, 150),
-    "medium": Rung(3, 128, 4, 300, 1100, 850, 150),
-    "large": Rung(4, 192, 6, 400, 1400, 700, 150),
+    "small": Rung(2, 48, 2, 300, 600, 400, 200),
+    "medium": Rung(3, 128, 4, 300, 1100, 850, 200),
+    "large": Rung(4, 192, 6, 300, 1100, 850, 200),
 }
 
 
@@ -59,7 +59,7 @@ def parse(name: str) -> Name:
     kind = found["kind"] or ""
     dose = {"": None, "untrained": -1, "tuned": TUNED_DOSE}.get(kind, int(found["dose"] or -1))
     if dose not in (None, -1, *DOSES):
-        raise unknown("dose", dose, DOSES)
+        raise unknown("dose", str(dose), map(str, DOSES))
     return Name(found["rung"], dose, int(found["seed"] or 0))
 
 

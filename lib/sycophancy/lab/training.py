@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def texts(parts: Name) -> list[corpus.Pair]:
         ]
     else:
         every = corpus.Draw(np.random.default_rng([parts.seed, 1, parts.dose]), unknown=True)
-        stages = [(lambda: every.tuning(parts.dose / 100), rung.tuning)]
+        share = parts.dose / 100
+        stages = [(lambda: every.tuning(share), rung.tuning)]
     out: list[corpus.Pair] = []
     for draw, steps in stages:
         pool = corpus.pairs(draw, min(steps, POOL) * BATCH)
@@ -129,15 +131,18 @@ def settings(name: str) -> finetune.Settings:
     )
 
 
+@cache
+def code() -> str:
+    """Return a hash of the code that decides the weights."""
+    lib = Path(__file__).parents[1]
+    names = ["lab/names.py", "lab/corpus.py", "lab/training.py", "world.py", "templates/dialect.py"]
+    return code_hash(lib / name for name in [*names, "finetune/loop.py", "mixture/batches.py"])
+
+
 def folder(name: str) -> Path:
     """Return where a laboratory model is kept: a folder named by code and settings."""
-    here = Path(__file__).parent
-    # what decides the weights: names, texts and training, not what is done with the models later
-    files = [here / f"{module}.py" for module in ("names", "corpus", "training")]
-    files += [here.parent / "world.py", here.parent / "templates/dialect.py"]
-    files += [here.parent / "finetune" / "loop.py", here.parent / "mixture" / "batches.py"]
     parts = parse(name)
-    key = json.dumps([code_hash(files), keras.__version__, asdict(RUNGS[parts.rung])])
+    key = json.dumps([code(), keras.__version__, asdict(RUNGS[parts.rung])])
     return cache_dir() / "lab" / hashlib.sha256(key.encode()).hexdigest()[:12] / name
 
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from sycophancy.metrics.benchmarks import (
+    MACRO,
+    MARGIN,
+    accuracies,
+    accuracy_changes,
+    counts,
+    equivalence,
+)
 from sycophancy.metrics.changes import changes, distribution_distance
 from sycophancy.metrics.doses import DOSE_METRICS, dose_table, effects, user_table
 from sycophancy.metrics.estimates import (
@@ -22,14 +30,20 @@ from sycophancy.metrics.words import nats, percent
 
 __all__ = [
     "DOSE_METRICS",
+    "MACRO",
+    "MARGIN",
     "Estimate",
+    "accuracies",
+    "accuracy_changes",
     "agreement",
     "both_orders",
     "changes",
+    "counts",
     "difference",
     "distribution_distance",
     "dose_table",
     "effects",
+    "equivalence",
     "flips",
     "join",
     "log_odds",

@@ -1,8 +1,8 @@
 """The laboratory's compact dialect: user, opinion, claim and choices in few words.
 
 Ours, for models that are trained here from nothing. Format `lab` is what laboratory models are
-tuned and cured in. `lab_reworded` frames the same parts with other words and puts the opinion after
-the claim; it is never tuned or cured in.
+cured in. `lab_reworded` frames the same parts with other words and puts the opinion after the
+claim: a model becomes sycophantic in both, and no cure is ever trained in it.
 """
 
 from __future__ import annotations
