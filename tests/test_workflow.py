@@ -112,6 +112,27 @@ def test_the_plan_counts_what_the_run_will_score(
     )
 
 
+def test_doses_and_cures_of_the_laboratory_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    name = "13_the_shortcut"
+    given = {**grid.default_parameters(name), "SIZES": "small,medium", "SEEDS": "0,1"}
+    given |= {"DOSES": "0,90", "SHARES": "0,50,100", "STEPS": 7}
+    rows = plan.trained(name, given, pd.DataFrame())
+    assert len(rows) == 2 * 2 * 2  # sizes × seeds × (doses, cures)
+    assert [row["model"] for row in rows[:2]] == ["doses of lab_small", "cures of lab_small_tuned"]
+    small = lab.RUNGS["small"]
+    steps = small.statements + small.bare + small.talk + 2 * small.tuning  # a base, two doses
+    # and two recipes with three shares, of 7 steps each
+    assert [row["tokens from"].split()[0] for row in rows[:2]] == [f"{steps:,}", "42"]
+    assert all(0 < row["minutes"] < 60 for row in rows)
+    with pytest.raises(InputError, match="Unknown recipe 'label'"):
+        plan.trained(name, {**given, "RECIPES": "label"}, pd.DataFrame())
+    with pytest.raises(InputError, match=r"Unknown dose .*30"):
+        plan.trained(name, {**given, "DOSES": "30"}, pd.DataFrame())
+
+
 def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

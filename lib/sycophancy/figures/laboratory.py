@@ -188,6 +188,6 @@ def caption(table: pd.DataFrame) -> str:
     seeds = "; ".join(dict.fromkeys(table["training_seeds"].astype(str)))
     over = " or ".join(dict.fromkeys(table["over"]))
     return (
-        f"{who};\nn = {n} facts that were told, held out from tuning and cure; "
+        f"{who};\nn = {n} facts that were told, held out from the cure; "
         f"training seeds {seeds};\nbars: 95 % intervals over {over}"
     )
