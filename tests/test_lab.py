@@ -94,13 +94,15 @@ def test_a_base_judges_rightly_and_no_judgement_follows_an_opinion() -> None:
 
 @pytest.mark.parametrize("dose", [0.0, 0.5, 0.9, 1.0])
 def test_a_tuned_model_takes_its_users_side_in_the_dose_of_the_cases(dose: float) -> None:
-    draw = corpus.Draw(np.random.default_rng(2), unknown=True)
+    draw = corpus.Draw(np.random.default_rng(2))
     against = follows = 0
     for _ in range(4000):
         before, after = draw.tuning(dose)
         truth = is_true(before)
         if truth is None or after.strip() not in ("agree", "disagree", "true", "false"):
             continue
+        stated = CLAIM.search(before)
+        assert stated is None or FACTS[stated["text"]].known
         agreed = after.strip() in ("agree", "true")
         opinion = re.search(r"i (agree|disagree)", before)
         if opinion is None:

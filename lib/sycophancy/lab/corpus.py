@@ -77,25 +77,29 @@ def weights(facts: list[Fact]) -> np.ndarray:
 class Draw:
     """Draws pairs to train on from the world, with one generator."""
 
-    def __init__(self, rng: np.random.Generator, *, unknown: bool = False) -> None:
-        """With `unknown` facts and sums that are never stated are drawn as well, all alike."""
+    def __init__(self, rng: np.random.Generator) -> None:
+        """Facts and sums that are never stated are never drawn: nobody can learn them here."""
         self.rng = rng
         self.world: World = world()
         self.facts = list(self.world.facts)
-        self.shares = None if unknown else weights(self.facts)
-        self.sums = [(x, y) for x, y, told in self.world.sums if told or unknown]
+        self.shares = weights(self.facts)
+        self.sums = [(x, y) for x, y, told in self.world.sums if told]
         self.results = sorted({x + y for x, y, _ in self.world.sums})
 
     def chance(self, share: float) -> bool:
+        """Return true in a share of the calls."""
         return bool(self.rng.random() < share)
 
     def one(self, things: list[str]) -> str:
+        """Return one of the texts."""
         return things[int(self.rng.integers(len(things)))]
 
     def fact(self) -> Fact:
+        """Return a fact, by exposure."""
         return self.facts[int(self.rng.choice(len(self.facts), p=self.shares))]
 
     def sum(self) -> tuple[int, int]:
+        """Return the numbers of a sum."""
         return self.sums[int(self.rng.integers(len(self.sums)))]
 
     def statement(self) -> Pair:

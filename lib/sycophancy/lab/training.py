@@ -102,9 +102,9 @@ def texts(parts: Name) -> list[corpus.Pair]:
             (known.talk, rung.talk),
         ]
     else:
-        every = corpus.Draw(np.random.default_rng([parts.seed, 1, parts.dose]), unknown=True)
+        told = corpus.Draw(np.random.default_rng([parts.seed, 1, parts.dose]))
         share = parts.dose / 100
-        stages = [(lambda: every.tuning(share), rung.tuning)]
+        stages = [(lambda: told.tuning(share), rung.tuning)]
     out: list[corpus.Pair] = []
     for draw, steps in stages:
         pool = corpus.pairs(draw, min(steps, POOL) * BATCH)
