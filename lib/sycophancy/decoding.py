@@ -70,6 +70,12 @@ def greedy(
     reused = len(rows)
     fresh = [index for index in range(len(encoded)) if index not in rows]
     generate = make_generate(model) if fresh else None
+
+    def tell() -> None:
+        if on_progress:
+            on_progress(Progress(len(rows), len(encoded), reused, time.monotonic() - began))
+
+    tell()
     for batch in batches(fresh, [len(ids) for ids in encoded]):
         assert generate is not None
         found = generate([encoded[index] for index in batch], max_tokens)
@@ -78,8 +84,7 @@ def greedy(
             place = places[index]
             if place is not None:
                 write_json(place, rows[index])
-        if on_progress:
-            on_progress(Progress(len(rows), len(encoded), reused, time.monotonic() - began))
+        tell()
     return pd.DataFrame([rows[index] for index in range(len(encoded))], columns=COLUMNS)
 
 
