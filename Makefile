@@ -9,7 +9,7 @@ export KERAS_BACKEND := jax
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore::FutureWarning
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce measure intervene plan data test lint jupyter bench notebooks lock clean distclean
+.PHONY: help setup reproduce laboratory measure intervene plan data test lint jupyter bench notebooks lock clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,6 +36,9 @@ measure: $(READY)  ## notebooks 01 and 02 on your model: make measure MODEL=hf:/
 
 intervene: $(READY)  ## filter, train, measure: make intervene MODEL=hf://owner/name CLAIMS=my.csv [STEPS=…]
 	@$(BIN)/python -m workflow.intervene --model "$(MODEL)" --claims "$(CLAIMS)" $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))
+
+laboratory: $(READY)  ## train the small models of the laboratory: make laboratory [MODEL=lab_medium_tuned]
+	@$(BIN)/python -m workflow.laboratory $(if $(MODEL),--model "$(MODEL)")
 
 plan: $(READY)  ## notebooks, items, tokens and minutes of PROFILE, before anything starts
 	@$(BIN)/python -m workflow.plan --profile $(PROFILE) $(if $(MODEL),--model "$(MODEL)") $(if $(CLAIMS),--claims "$(CLAIMS)") $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))

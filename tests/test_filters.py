@@ -785,8 +785,10 @@ def test_elicit_on_the_tiny_model(tiny: LanguageModel, tmp_path: Path) -> None:
 
 
 def test_choices_are_those_of_the_templates() -> None:
-    assert [asking.choices_of(name) for name in templates.ANSWER_FORMATS] == [
-        (" (A)", " (B)"),
-        (" agree", " disagree"),
-        (" true", " false"),
-    ]
+    for order in (0, 1):
+        for format in templates.FORMATS:
+            found = [asking.choices_of(format, name, order) for name in templates.ANSWER_FORMATS]
+            assert found == [(" (A)", " (B)"), (" agree", " disagree"), (" true", " false")]
+    # laboratory models answer with words, in the order in which they are listed
+    assert asking.choices_of("lab", "choices", 0) == (" agree", " disagree")
+    assert asking.choices_of("lab", "choices", 1) == (" disagree", " agree")

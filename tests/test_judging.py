@@ -155,3 +155,16 @@ def test_the_answer_format_is_the_one_trained_in(tmp_path: Path) -> None:
         compare.answer_format_of([a, c])
     items, scores = together(base=(0.6, 0.2))
     assert compare.trained_format(metrics.summary(items, scores)) == "statement"
+
+
+def test_laboratory_and_real_models_never_share_a_table() -> None:
+    held, _ = claims.claims(["lab_world"], split="test")
+    made = suites.claim_items(held, 2, format="lab").assign(model="lab_medium", seed=0)
+    real = together(one=(0.5, 1.0))[0]
+    compare.apart(real, laboratory=False)
+    compare.apart(made, laboratory=True)
+    both = pd.concat([real, made], ignore_index=True)
+    with pytest.raises(InputError, match=r"lab_medium is a laboratory model.* to LAB_MEASURED"):
+        compare.apart(both, laboratory=False)
+    with pytest.raises(InputError, match=r"one is no laboratory model.* to MEASURED"):
+        compare.apart(both, laboratory=True)

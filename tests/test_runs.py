@@ -160,6 +160,9 @@ def test_finished_runs_are_found_by_folder_and_by_notebook(
         os.utime(path, (path.stat().st_mtime - age,) * 2)
         made.append(run.folder)
     assert runs.latest("03_x") == made[1]
+    assert runs.latest("03_x", lambda given: given["N"] > 100) == made[0]
+    with pytest.raises(InputError, match="03_x has not been run here"):
+        runs.latest("03_x", lambda given: given["N"] > 300)
     assert runs.find("runs/a/03_x") == runs.find(made[0]) == made[0]
     assert runs.parameters_of(made[0]) == {"N": 300}
     with pytest.raises(InputError, match="holds no finished run"):

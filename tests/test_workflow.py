@@ -19,8 +19,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from sycophancy import lab
 from sycophancy.errors import InputError
-from workflow import cells, execute, grid, intervene, plan, progress, reproduce, tables
+from workflow import cells, execute, grid, intervene, laboratory, plan, progress, reproduce, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -111,6 +112,67 @@ def test_the_plan_counts_what_the_run_will_score(
     )
 
 
+def test_doses_and_cures_of_the_laboratory_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    name = "13_the_shortcut"
+    given = {**grid.default_parameters(name), "SIZES": "small,medium", "SEEDS": "0,1"}
+    given |= {"DOSES": "0,90", "SHARES": "0,50,100", "STEPS": 7}
+    rows = plan.trained(name, given, pd.DataFrame())
+    assert len(rows) == 2 * 2 * 2  # sizes × seeds × (doses, cures)
+    assert [row["model"] for row in rows[:2]] == ["doses of lab_small", "cures of lab_small_tuned"]
+    small = lab.RUNGS["small"]
+    steps = small.statements + small.bare + small.talk + 2 * small.tuning  # a base, two doses
+    # and two recipes with three shares, of 7 steps each
+    assert [row["tokens from"].split()[0] for row in rows[:2]] == [f"{steps:,}", "42"]
+    assert all(0 < row["minutes"] < 60 for row in rows)
+    with pytest.raises(InputError, match="Unknown recipe 'label'"):
+        plan.trained(name, {**given, "RECIPES": "label"}, pd.DataFrame())
+    with pytest.raises(InputError, match=r"Unknown dose .*30"):
+        plan.trained(name, {**given, "DOSES": "30"}, pd.DataFrame())
+
+
+def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    parameters = {
+        **grid.default_parameters("09_benchmarks"), "MODEL": "tiny_random", "N": 2, "N_CHAIN": 1,
+        "SHOTS": "0", "MAX_TOKENS": 10,
+    }  # fmt: skip
+    model = plan.models.load("tiny_random")
+    items = plan.build_items("09_benchmarks", parameters, model)
+    tokens, generated = plan.count(model, items)
+    # 12 subjects and 8 tasks step by step; 3 tasks of numbers and lists directly, 2 questions each
+    assert generated == 10 * (12 + 8 + 3 * 2)
+    chosen = items[items["choices"].map(len) > 0]
+    assert tokens == sum(
+        length * number for length, number in plan.scoring.measure_lengths(model, chosen).items()
+    )
+    batch = grid.Batch({"09_benchmarks": parameters}, {}, {"09_benchmarks": []}, {}, False, None)
+    rows = plan.scored("09_benchmarks", parameters, batch, plan.runs.read_costs())
+    assert rows[0]["tokens"] == tokens + generated and rows[0]["items"] == len(items)
+    seconds = tokens / 1000 + 20 + generated / plan.GENERATING_GUESS + plan.NOTEBOOK_SECONDS
+    assert rows[0]["minutes"] == round(seconds / 60, 1)
+
+
+def test_the_speed_of_generating_is_learnt_from_the_model_or_its_base() -> None:
+    device = plan.runs.device()
+    costs = pd.DataFrame(
+        {
+            "model": ["base", "base", "base", "base", "run"],
+            "device": [device, device, device, "another", device],
+            "tokens": [5000, None, None, None, 5000],
+            "generated_tokens": [None, 100, 300, 9000, None],
+            "generating_seconds": [None, 1.0, 1.0, 1.0, None],
+        }
+    )
+    assert plan.generating_speed(costs, ["run", "base"]) == 200
+    assert plan.generating_speed(costs, ["run"]) == plan.GENERATING_GUESS
+    assert plan.generating_speed(costs[["model", "device"]], ["base"]) == plan.GENERATING_GUESS
+
+
 def test_minutes_are_learnt_from_the_last_runs_on_this_device() -> None:
     device = plan.runs.device()
     costs = pd.DataFrame(
@@ -187,6 +249,44 @@ def test_publishing_copies_figures_that_changed_and_nothing_else(tmp_path: Path)
         "fig03_x.svg": "new",
         "fig02_y.svg": "of another notebook",
     }
+
+
+def test_figures_of_the_laboratory_never_stand_for_the_real_models(tmp_path: Path) -> None:
+    for cell in ("08_x", "08_x@lab", "08_x@lab_small"):
+        (tmp_path / cell / "figures").mkdir(parents=True)
+        (tmp_path / cell / "figures" / "fig06.svg").write_text(cell)
+    folders = [tmp_path / cell for cell in ("08_x@lab", "08_x@lab_small", "08_x")]
+    tables.publish(folders, tmp_path / "figures")
+    published = {p.name: p.read_text() for p in (tmp_path / "figures").iterdir()}
+    assert published == {
+        "fig06.svg": "08_x",
+        "fig06_lab.svg": "08_x@lab",
+        "fig06_lab_small.svg": "08_x@lab_small",
+    }
+
+
+def test_a_batch_trains_the_laboratory_models_that_its_cells_name() -> None:
+    batch = grid.batch("laptop")
+    assert laboratory.names_in(batch) == ["lab_medium", "lab_medium_tuned"]
+    rungs = {lab.parse(name).rung for name in laboratory.names_in(grid.batch("overnight"))}
+    assert rungs == {"small", "medium", "large"}
+
+
+def test_make_laboratory_refuses_what_is_no_laboratory_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert laboratory.main(["--model", "lab_huge"]) == 2
+    assert "lab_huge" in capsys.readouterr().err
+
+
+def test_the_plan_counts_laboratory_tokens_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    plan.load_or_stand_in.cache_clear()
+    model, how = plan.load_or_stand_in("lab_medium_tuned")
+    assert model.encode(["question : answer :"]) and how == "its tokenizer"
+    assert not (tmp_path / "lab").exists()
 
 
 def test_the_short_table_has_one_row_a_suite_with_rate_shift_and_intervals() -> None:
@@ -558,6 +658,23 @@ def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path
     batch = grid.batch("own")
     assert plan.base_of(str(run), batch) == ("tiny_random", "")
     assert plan.base_of("tiny_random", batch) == ("tiny_random", "")
+
+
+def test_a_first_guess_of_the_notebook_itself_gives_way_to_what_was_learnt(checkout: Path) -> None:
+    text = """# tag: training
+def plan_training():
+    return [{"model": "mine", "steps": 10, "tokens_per_step": 1_000, "seconds": 40}]
+"""
+    write_notebook(checkout / "notebooks", "05_train", {"MODEL": "tiny_random"}, text)
+    write_profile(checkout, {"05_train": {}})
+    row = plan.plan("own", None, {}).iloc[0]
+    assert (row["minutes"], row["speed from"]) == (round((40 + 35) / 60, 1), "a first guess")
+    costs = checkout / "cache" / "costs.jsonl"
+    costs.parent.mkdir(exist_ok=True)
+    learnt = {"model": "mine", "device": plan.runs.device(), "training_tokens_per_second": 50.0}
+    costs.write_text(json.dumps({**learnt, "tokens": 1, "scoring_seconds": 1.0}) + "\n")
+    row = plan.plan("own", None, {}).iloc[0]
+    assert (row["minutes"], row["speed from"]) == (round((200 + 35) / 60, 1), "1 runs here")
 
 
 def test_a_cell_that_reads_what_is_not_there_yet_is_planned_all_the_same(checkout: Path) -> None:

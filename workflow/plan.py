@@ -10,12 +10,13 @@ import ast
 import json
 import re
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
-from sycophancy import models, runs, scoring
+from sycophancy import lab, models, runs, scoring
 from sycophancy.errors import InputError
 from workflow import grid, intervene
 from workflow.cells import notebook_of
@@ -24,6 +25,7 @@ from workflow.cells import notebook_of
 # embedded model on two cores.
 FIRST_GUESS = {"tokens_per_second": 1000.0, "other_seconds": 20.0}
 TRAINING_GUESS = 200.0  # tokens a second, adapters on every projection
+GENERATING_GUESS = 60.0  # new tokens a second, reading their prompts included
 NOTEBOOK_SECONDS = 15.0  # a kernel, the imports and the figures
 MAKING_SECONDS = 60.0  # a notebook that scores nothing and trains nothing, on embedded data
 SECONDS = 60.0
@@ -77,25 +79,26 @@ def scored(
 ) -> list[dict[str, Any]]:
     """Return the rows of a notebook that scores items, one a model."""
     rows = []
-    counted: dict[str, tuple[int, int]] = {}
+    counted: dict[str, tuple[int, int, int]] = {}
     for label in runs.as_list(parameters["MODEL"]):
         base, remark = base_of(label, batch)
         language_model, how = load_or_stand_in(base)
         if language_model.name not in counted:
             items = build_items(notebook_of(key), parameters, language_model)
-            counts = scoring.measure_lengths(language_model, items)
-            tokens = sum(length * count for length, count in counts.items())
-            counted[language_model.name] = len(items), tokens
-        number, tokens = counted[language_model.name]
+            counted[language_model.name] = len(items), *count(language_model, items)
+        number, tokens, generated = counted[language_model.name]
         speed, other, source = learnt(costs, label)
         if source == "a first guess" and base != label:  # as fast as what it was trained from
             speed, other, source = learnt(costs, base)
+        if generated:
+            other += generated / generating_speed(costs, [label, base])
+            remark += ", answers as long as they may be"
         rows.append(
             {
                 "notebook": key,
                 "model": label,
                 "items": number,
-                "tokens": tokens,
+                "tokens": tokens + generated,
                 "minutes": minutes(tokens / speed + other),
                 "speed from": source,
                 "tokens from": how + remark,
@@ -105,13 +108,19 @@ def scored(
 
 
 def trained(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a notebook that trains: steps × tokens a step, one a trained model."""
+    """Return the rows of a notebook that trains: steps × tokens a step, one a trained model.
+
+    An entry of `plan_training` may give the `seconds` that it takes where nothing like it was
+    trained here before.
+    """
     scope = run_cell(notebook_of(key), "training", parameters)
     rows = []
     for entry in scope["plan_training"]():
         tokens = round(entry["steps"] * entry["tokens_per_step"])
         base = entry.get("base") or parameters.get("MODEL") or ""
         speed, source = training_speed(costs, [entry["model"], *runs.as_list(base)])
+        if source == "a first guess" and entry.get("seconds"):
+            speed = tokens / entry["seconds"]
         rows.append(
             {
                 "notebook": key,
@@ -151,6 +160,13 @@ def build_items(name: str, parameters: dict[str, Any], model: models.LanguageMod
         [scope["make_items"](seed=seed, chat=model.chat).assign(seed=seed) for seed in seeds],
         ignore_index=True,
     )
+
+
+def count(model: models.LanguageModel, items: pd.DataFrame) -> tuple[int, int]:
+    """Return the tokens to score, and the most that may be generated, of items of either kind."""
+    most = items["max_tokens"] if "max_tokens" in items else pd.Series(0, index=items.index)
+    counts = scoring.measure_lengths(model, items[most == 0])
+    return sum(length * number for length, number in counts.items()), int(most.sum())
 
 
 def run_cell(name: str, tag: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +217,9 @@ def base_of(label: str, batch: grid.Batch) -> tuple[str, str]:
 def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
     """Return the model if it is made here or local, else the embedded one to count tokens with."""
     models.check_name(name)
+    if name.startswith(models.LABORATORY):  # its tokenizer does not wait for its training
+        parts = replace(lab.parse(name), dose=-1)
+        return models.load(str(parts)), "its tokenizer"
     if name in models.MADE_HERE or not (name in models.names() or "://" in name):
         return models.load(name), "its tokenizer"
     return models.load(models.DEFAULT), f"{models.DEFAULT}'s tokenizer"
@@ -215,6 +234,17 @@ def learnt(costs: pd.DataFrame, model: str) -> tuple[float, float, str]:
         return FIRST_GUESS["tokens_per_second"], FIRST_GUESS["other_seconds"], "a first guess"
     speed = (rows["tokens"] / rows["scoring_seconds"]).median()
     return float(speed), float(rows["other_seconds"].median()), f"{len(rows)} runs here"
+
+
+def generating_speed(costs: pd.DataFrame, names: list[str]) -> float:
+    """Return new tokens/s here: the median of the last five runs of the first name with any."""
+    if "generated_tokens" in costs:
+        here = costs[(costs["device"] == runs.device()) & costs["generating_seconds"].notna()]
+        for name in names:
+            rows = here[here["model"] == name].tail(5)
+            if len(rows):
+                return float((rows["generated_tokens"] / rows["generating_seconds"]).median())
+    return GENERATING_GUESS
 
 
 def training_speed(costs: pd.DataFrame, names: list[str]) -> tuple[float, str]:

@@ -39,6 +39,10 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     batch = grid.batch(profile, model, overrides, claims)
     config = {"profile": profile, "model": model or "", "claims": claims or ""}
     with one_at_a_time():
+        if any("lab_" in str(cell.get("MODEL", "")) for cell in batch.cells.values()):
+            from workflow import laboratory  # imports Keras: only where it is needed
+
+            laboratory.train(laboratory.names_in(batch))
         code = run_snakemake(config, settings, batch)
     if code:
         print("Stopped. What is finished is kept: the same command goes on from there.")

@@ -16,21 +16,25 @@ from workflow.cells import notebook_of
 
 GENERATES = "03_generate_data"
 COMPARES = "07_wrong_additions_after"
+LABORATORY = "@lab"  # how the label of a laboratory cell begins
 
 
 def publish(folders: Iterable[Path], target: Path) -> None:
     """Copy the figures of finished runs into figures/, where they differ from what is there.
 
-    A figure that several cells drew is that of the first of them.
+    A figure that several cells drew is that of the first of them. Those of laboratory cells (label
+    "lab…") carry the label in their names: they never stand for the real model's.
     """
     target.mkdir(exist_ok=True)
     seen = set()
     for folder in folders:
         for path in sorted((folder / "figures").glob("fig*")):
             old = target / path.name
-            if path.name in seen:
+            if LABORATORY in folder.name:
+                old = old.with_stem(f"{path.stem}_{folder.name.partition('@')[2]}")
+            if old.name in seen:
                 continue
-            seen.add(path.name)
+            seen.add(old.name)
             if not old.is_file() or old.read_bytes() != path.read_bytes():
                 shutil.copyfile(path, old)
                 print(f"wrote {target.name}/{old.name}")

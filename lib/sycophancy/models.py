@@ -34,13 +34,18 @@ Encode = Callable[[Sequence[str]], list[list[int]]]
 
 # The rungs of the ladder. A rung that is made here (converted, trained, random) names the module
 # whose import registers it; the others are KerasHub presets under their own names.
-MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", "tiny_random": "sycophancy.tiny"}
+MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", "tiny_random": "sycophancy.tiny"} | {
+    f"lab_{size}{kind}": "sycophancy.lab"
+    for size in ("tiny", "small", "medium", "large")
+    for kind in ("", "_tuned")
+}
 GEMMA3 = {
     f"gemma3_{kind}{size}": f"gemma3_{kind}{size}{'_text' if size in ('4b', '12b', '27b') else ''}"
     for size in ("270m", "1b", "4b", "12b", "27b")
     for kind in ("", "instruct_")
 }
 DEFAULT = "smollm2_135m_instruct"
+LABORATORY = "lab_"  # names of laboratory models begin so
 RUN_FILE = "model.json"  # what makes a folder a trained run
 RUNS = "sycophancy.finetune"  # the module whose import registers the loader of trained runs
 _registry: dict[str, Callable[[str], LanguageModel]] = {}
@@ -113,6 +118,8 @@ def check_name(name: str) -> str:
     """Return `name` unchanged if `load` could try it, else raise InputError; reads no weights."""
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"MODEL is {name!r}: give a model name such as {DEFAULT!r}.")
+    if name.startswith(LABORATORY) and name not in MADE_HERE:
+        importlib.import_module(MADE_HERE[f"{LABORATORY}medium"])  # registers seeds and doses
     if name in names() or name in _registry or name in preset_names():
         return name
     if name.startswith("hf://"):

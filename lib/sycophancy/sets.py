@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from sycophancy import embedded, puzzles
+from sycophancy import embedded, puzzles, world
 from sycophancy.errors import InputError, unknown
 
 DATA = ("embedded", "tfds")
 QUESTIONS_PER_TASK = 15  # of each embedded reasoning task, where no other number is asked for
-INSTRUCTIONS = ("embedded", "databricks_dolly")
+INSTRUCTIONS = ("embedded", "databricks_dolly", world.SOURCE)
 PAIRS = (  # keys of instruction files that are understood, most specific first
     ("instruction", "response"),
     ("prompt", "completion"),
@@ -113,7 +113,8 @@ def instructions(
 ) -> pd.DataFrame:
     """Return instruction data for the mixture (section 4.3): instruction, response, category.
 
-    `data` is "embedded", "databricks_dolly" (through TFDS), or the path of a file or folder: jsonl
+    `data` is "embedded", "databricks_dolly" (through TFDS), "lab_world" (open questions of the
+    laboratory's world), or the path of a file or folder: jsonl
     with the keys of Dolly (a context precedes its instruction), P3 or Flan, or Flan's tsv of
     question, answer and rationale (chain of thought: the answer follows its rationale). Pairs
     without a text on either side are dropped. Raises InputError naming file and line of what is
@@ -121,6 +122,8 @@ def instructions(
     """
     if data == "embedded":
         table = pd.DataFrame(embedded.rows("instructions"))
+    elif data == world.SOURCE:
+        table = pd.DataFrame(world.questions("train"))
     elif data == "databricks_dolly":
         from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 

@@ -21,6 +21,7 @@ from sycophancy.claims.read import OTHERS, SPLITS
 from sycophancy.claims.sources import (
     EVERY_SOURCE,
     EVERYDAY,
+    LAB,
     PAPER_TOTAL,
     SOURCES,
     Source,
@@ -33,6 +34,7 @@ __all__ = [
     "DATA",
     "EVERYDAY",
     "EVERY_SOURCE",
+    "LAB",
     "OTHERS",
     "PAPER_TOTAL",
     "SOURCES",
@@ -92,7 +94,7 @@ def claims(
     for number, source in enumerate(chosen):
         if on_progress is not None:
             on_progress(source.name, number, len(chosen))
-        if data == "embedded" or source is EVERYDAY:
+        if data == "embedded" or source in (EVERYDAY, LAB):
             frame, count = from_embedded(source, split, drop_empty)
         else:
             frame, count = from_tfds(
@@ -145,6 +147,8 @@ def from_embedded(
     source: Source, split: str, drop_empty: bool
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return one split of the embedded set of a source, and its counts."""
+    if source is LAB:
+        return read.laboratory(split)
     if source is EVERYDAY:
         return read.everyday(read.embedded_table(source, split), split)
     return read.to_claims(source, split, read.read_embedded(source, split), drop_empty)

@@ -13,8 +13,9 @@ import pyarrow as pa
 from sycophancy import embedded
 from sycophancy.claims import facts
 from sycophancy.claims.clean import check_empty, clean, inputs
-from sycophancy.claims.sources import EVERYDAY, Source, word
+from sycophancy.claims.sources import EVERYDAY, LAB, Source, word
 from sycophancy.errors import InputError
+from sycophancy.world import world
 
 SPLITS = ("train", "development", "test")
 OTHERS = " | "  # between the other labels of a claim
@@ -143,6 +144,24 @@ def everyday(table: pd.DataFrame, split: str) -> tuple[pd.DataFrame, dict[str, i
         for group, label in zip(frame["group"], frame["label"], strict=True)
     ]
     return frame, {"read": len(frame), "unlabelled": 0, "empty": 0}
+
+
+def laboratory(split: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the facts of the laboratory's world in one split, one attribute one group."""
+    rows = [
+        {
+            "claim_id": f"{LAB.name}-{fact.name}",
+            "source": LAB.name,
+            "group": f"{LAB.name}/{fact.attribute}",
+            "split": split,
+            "text": fact.text,
+            "label": fact.label,
+            "others": OTHERS.join(fact.others),
+        }
+        for fact in world().facts
+        if fact.split == split
+    ]
+    return pd.DataFrame(rows), {"read": len(rows), "unlabelled": 0, "empty": 0}
 
 
 def category(value: str, n: int) -> pd.Categorical:

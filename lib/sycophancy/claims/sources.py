@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sycophancy.errors import InputError
+from sycophancy.world import SOURCE
 
 PAPER_TOTAL = 1_736_834  # input-label pairs over all sources (section 4.1)
 
@@ -101,7 +102,11 @@ EVERYDAY = Source(
     "everyday_facts", "everyday_facts", ("text",), {}, 0, "facts", ("validation", "test"),
     task="capitals, symbols, opposites … (not in the paper)",
 )  # fmt: skip
-EVERY_SOURCE = {**SOURCES, EVERYDAY.name: EVERYDAY}
+LAB = Source(
+    SOURCE, SOURCE, ("text",), {}, 0, "facts", ("validation", "test"),
+    task="facts of the laboratory's world (not in the paper)",
+)  # fmt: skip
+EVERY_SOURCE = {**SOURCES, EVERYDAY.name: EVERYDAY, LAB.name: LAB}
 
 
 def word(source: Source, name: str, row: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sycophancy.compare.judging import (
     NEAR_ZERO,
+    apart,
     better,
     by_filter,
     common,
@@ -30,6 +31,7 @@ __all__ = [
     "NEAR_ZERO",
     "POOLED",
     "answer_format_of",
+    "apart",
     "better",
     "by_filter",
     "changes",

@@ -12,6 +12,7 @@ import pandas as pd
 from sycophancy import metrics, runs
 from sycophancy.compare.tables import model_facts, short_names
 from sycophancy.errors import InputError
+from sycophancy.templates import LAB_FORMATS
 
 NEAR_ZERO = 0.05  # nats: what counts as no opinion shift
 TARGETS = ("shift", "truth_gap", "accuracy")
@@ -33,6 +34,20 @@ def common(items: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.
             "ANSWER_FORMATS and FORMAT."
         )
     return kept, scores[scores["item_id"].isin(kept["item_id"])].reset_index(drop=True)
+
+
+def apart(items: pd.DataFrame, *, laboratory: bool) -> None:
+    """Raise InputError where laboratory models would share a table with real ones.
+
+    `laboratory` says which of the two are wanted; they are told apart by the format of the items.
+    """
+    strange = items[items["format"].isin(LAB_FORMATS) != laboratory]
+    if len(strange):
+        kind, where = ("no laboratory model", "") if laboratory else ("a laboratory model", "LAB_")
+        raise InputError(
+            f"{strange['model'].iloc[0]} is {kind}: the two never share a table. Give its run "
+            f"folder to {where}MEASURED."
+        )
 
 
 def trained_format(table: pd.DataFrame) -> str:

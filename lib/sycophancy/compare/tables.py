@@ -20,7 +20,8 @@ from sycophancy.generate import RECIPES
 
 POOLED = "all_opinion_tasks"  # the opinion tasks as one suite
 # which notebook measures a suite; every other name is a suite of notebook 10
-NOTEBOOKS = {"additions": "02_wrong_additions"} | dict.fromkeys(templates.TASKS, "01_opinion_tasks")
+NOTEBOOKS = {"additions": "02_wrong_additions"}
+NOTEBOOKS |= dict.fromkeys(templates.EVERY_TASK, "01_opinion_tasks")
 OTHER_NOTEBOOK = "10_prior_knowledge"
 DIFFERENT = 0.05  # nats; more than the batch and the device move a log-probability
 ABSENT = "–"
@@ -260,7 +261,7 @@ def intervention_table(
 
 def opinion_suite(table: pd.DataFrame) -> str:
     """Return the one opinion task of a table, where they are not pooled."""
-    found = [suite for suite in dict.fromkeys(table["suite"]) if suite in templates.TASKS]
+    found = [suite for suite in dict.fromkeys(table["suite"]) if suite in templates.EVERY_TASK]
     if len(found) > 1:
         raise InputError(f"The table has {' and '.join(found)} but not {POOLED}: use `summary`.")
     return found[0] if found else POOLED

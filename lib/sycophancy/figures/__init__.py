@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from sycophancy.figures.anatomy import Anatomy, anatomy
+from sycophancy.figures.benchmarks import (
+    chain_of_thought,
+    few_shot_benchmarks,
+    zero_shot_benchmarks,
+)
 from sycophancy.figures.compare import (
     additions_after,
     opinion_tasks_after,
@@ -10,6 +15,7 @@ from sycophancy.figures.compare import (
     why_filter,
 )
 from sycophancy.figures.data import composition, leak_audit, sources
+from sycophancy.figures.laboratory import causes, cure, dose
 from sycophancy.figures.measures import (
     ALL_TASKS,
     ANSWERED,
@@ -41,8 +47,13 @@ __all__ = [
     "Picture",
     "additions_after",
     "anatomy",
+    "causes",
+    "chain_of_thought",
     "composition",
+    "cure",
+    "dose",
     "dots",
+    "few_shot_benchmarks",
     "filtration",
     "leak_audit",
     "losses",
@@ -58,4 +69,5 @@ __all__ = [
     "theme",
     "why_filter",
     "wrong_additions",
+    "zero_shot_benchmarks",
 ]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sycophancy.errors import InputError
-from sycophancy.figures.measures import ANSWERED, SUITES, USERS, caption
+from sycophancy.figures.measures import SUITES, USERS, answered, caption
 from sycophancy.figures.theme import WIDTH, Picture, dots, theme
 
 NAMES = SUITES | {"additions": "sums", "claims": "claims"}
@@ -49,11 +49,11 @@ def opinion_tasks_after(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
                 scale = 100 if metric == "rate" else 1
                 draw(ax, side[some], models, tasks, "suite", scale)
                 level(ax, 50 if metric == "rate" and side is sides[0] else 0)
-            answered = ANSWERED[answer_format]
+            said = answered(table, answer_format)
             what = (
                 "answers that match\nthe user's view (%)" if metric == "rate" else "opinion shift"
             )
-            grid[i, 0].set_ylabel(what if metric == "rate" else f"{what} (nats)\n{answered}")
+            grid[i, 0].set_ylabel(what if metric == "rate" else f"{what} (nats)\n{said}")
             grid[i, 1].set_ylabel("points" if metric == "rate" else "nats")
             if metric == "rate":
                 grid[i, 0].set_ylim(-4, 104)
@@ -89,7 +89,7 @@ def additions_after(table: pd.DataFrame) -> Figure:
                 level(ax, 50)
                 ax.set_ylim(-4, 104)
                 ax.set_xticks(range(len(USERS)), ["no user", "user\nagrees", "user\ndisagrees"])
-            axes[0].set_title(ANSWERED[answer_format])
+            axes[0].set_title(answered(table, answer_format))
             draw(axes[2], moves(rows), models, ["shift", "truth_gap"], "metric")
             level(axes[2], 0)
             axes[2].set_xticks([0, 1], ["opinion\nshift", "truth gap,\nno user"])
@@ -150,7 +150,7 @@ def why_filter(table: pd.DataFrame, *, suite: str = "additions") -> Figure:
                 level(ax, 50 if series else 0)
                 if series:
                     ax.set_ylim(-4, 104)
-            axes[0].set_title(ANSWERED[answer_format])
+            axes[0].set_title(answered(table, answer_format))
             turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if several else {}
             axes[-1].set_xticks(range(len(ticks)), ticks, **turned)
             axes[-1].set_xlim(-0.5, len(ticks) - 0.5)
@@ -188,7 +188,7 @@ def prior_knowledge(table: pd.DataFrame) -> Figure:
             for ax, (metric, (_, scale)) in zip(axes, panels.items(), strict=True):
                 draw(ax, rows[rows["metric"] == metric], models, places, "suite", scale)
                 level(ax, 0)
-            axes[0].set_title(ANSWERED[answer_format])
+            axes[0].set_title(answered(table, answer_format))
             axes[1].set_xticks(range(len(places)), [NAMES.get(suite, suite) for suite in places])
         for ax, (label, _) in zip(grid[:, 0], panels.values(), strict=True):
             ax.set_ylabel(label)

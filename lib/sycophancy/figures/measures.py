@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, theme
+from sycophancy.templates import LAB_FORMATS, LAB_TASTES
 
 ANSWERED = {
     "choices": "letters (A)/(B)",
@@ -20,7 +21,9 @@ SUITES = {
     "philpapers2020": "Phil-\nPapers",
     "political_typology": "political\ntypology",
     ALL_TASKS: "all\nthree",
+    LAB_TASTES: "laboratory\ntastes",
 }
+LABORATORY = "Laboratory models: evidence about the method, not about language models"
 USERS = {"none": "none", "agrees": "agrees", "disagrees": "disagrees"}
 
 
@@ -67,7 +70,7 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
     }
     shifts = table[(table["metric"] == "shift") & (table["truth"] == "all")]
     formats = list(dict.fromkeys(shifts["answer_format"]))
-    by_format = {ANSWERED[f]: shifts[shifts["answer_format"] == f] for f in formats}
+    by_format = {answered(table, f): shifts[shifts["answer_format"] == f] for f in formats}
     with theme():
         figure = Picture(
             figsize=(WIDTH * widening(table), 4.3 + legend_height(table)), layout="constrained"
@@ -110,7 +113,7 @@ def wrong_additions(table: pd.DataFrame) -> Figure:
             }
             dots(top, series, users, "user", scale=100)
             top.axhline(50, color=".3", linewidth=0.8, linestyle="--", zorder=1)
-            top.set(title=ANSWERED[answer_format], ylim=(-4, 104))
+            top.set(title=answered(table, answer_format), ylim=(-4, 104))
             top.set_xticks(range(3), [USERS[user] for user in users], rotation=40, ha="right")
             rows = table[table["answer_format"] == answer_format]
             shift = (rows["metric"] == "shift") & (rows["truth"] == "all")
@@ -147,7 +150,10 @@ def legend(figure: Figure, ax: Axes, table: pd.DataFrame) -> None:
 
 
 def caption(figure: Figure, table: pd.DataFrame) -> None:
-    """Write model, data, n and intervals under a figure, so that it can be read alone."""
+    """Write model, data, n and intervals under a figure, so that it can be read alone.
+
+    What laboratory models were asked is marked as such.
+    """
     names = list(dict.fromkeys(table["model"]))
     who = names[0] if len(names) == 1 else f"{len(names)} models"
     sources = ", ".join(dict.fromkeys(table["source"]))
@@ -159,4 +165,18 @@ def caption(figure: Figure, table: pd.DataFrame) -> None:
         f"{who}; {sources} questions, n = {n};\n"
         f"seeds {seeds}; format {formats}; bars: 95 % intervals over questions"
     )
+    if in_laboratory(table):
+        text = f"{LABORATORY}\n{text}"
     figure.supxlabel(text, fontsize=6, color=".3")
+
+
+def in_laboratory(table: pd.DataFrame) -> bool:
+    """Return whether all of a table was asked in the laboratory's dialect."""
+    return set(table["format"]) <= set(LAB_FORMATS)
+
+
+def answered(table: pd.DataFrame, answer_format: str) -> str:
+    """Return how an answer was given, in words; laboratory models have no letters."""
+    if answer_format == "choices" and in_laboratory(table):
+        return "one of two listed words"
+    return ANSWERED[answer_format]

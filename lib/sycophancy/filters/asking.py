@@ -216,13 +216,14 @@ def log_odds(
     rows = wanted.drop_duplicates([*CLAIM, "order"]).reset_index(drop=True)
     # `agree` chooses the target, which is not used here
     texts, _ = generate.render(rows.assign(agree=True), user="none", chat=model.chat)
-    choices = list(choices_of(rows["answer_format"].iloc[0]))
+    form = rows[["format", "answer_format"]].iloc[0]
+    choices = [list(choices_of(*form, order)) for order in rows["order"].astype(int)]
     agree = rows["order"].to_numpy(dtype=int)
     names = [rows[name].astype(str) for name in ("source", "claim_id", "polarity", "shown")]
     items = rows[[*CLAIM, "text", "label", "order"]].assign(
         item_id=[f"{i}/{'/'.join(parts)}" for i, parts in enumerate(zip(*names, strict=True))],
         prompt=texts,
-        choices=pd.Series([choices] * len(rows), dtype=object),
+        choices=pd.Series(choices, dtype=object),
         agree=agree,
     )
     scores, _ = scoring.score(model, items, store=store, on_progress=on_progress)
@@ -232,6 +233,13 @@ def log_odds(
 
 
 @cache
-def choices_of(answer_format: str) -> tuple[str, ...]:
-    """Return the two answers of a prompt, as the templates give them."""
-    return templates.generated("it", "positive", "so", "none", answer_format=answer_format).choices
+def choices_of(format: str, answer_format: str, order: int) -> tuple[str, ...]:
+    """Return the two answers of a prompt, as the templates give them.
+
+    They are the same in every format but the laboratory's, where they are words in their order.
+    """
+    wording = format if format in templates.LAB_FORMATS else "paper"
+    prompt = templates.generated(
+        "it", "positive", "so", "none", order=order, format=wording, answer_format=answer_format
+    )
+    return prompt.choices

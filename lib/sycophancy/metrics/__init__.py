@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from sycophancy.metrics.benchmarks import (
+    MACRO,
+    MARGIN,
+    accuracies,
+    accuracy_changes,
+    counts,
+    equivalence,
+)
 from sycophancy.metrics.changes import changes, distribution_distance
+from sycophancy.metrics.doses import DOSE_METRICS, dose_table, effects, user_table
 from sycophancy.metrics.estimates import (
     Estimate,
     agreement,
@@ -20,12 +29,21 @@ from sycophancy.metrics.table import summary
 from sycophancy.metrics.words import nats, percent
 
 __all__ = [
+    "DOSE_METRICS",
+    "MACRO",
+    "MARGIN",
     "Estimate",
+    "accuracies",
+    "accuracy_changes",
     "agreement",
     "both_orders",
     "changes",
+    "counts",
     "difference",
     "distribution_distance",
+    "dose_table",
+    "effects",
+    "equivalence",
     "flips",
     "join",
     "log_odds",
@@ -36,4 +54,5 @@ __all__ = [
     "shift_by_question",
     "shifts",
     "summary",
+    "user_table",
 ]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sycophancy import generate
 from sycophancy.errors import InputError
-from sycophancy.templates import Chat
+from sycophancy.templates import LAB_FORMATS, Chat, dialect
 from sycophancy.templates.wording import ASSISTANT, HUMAN
 
 RATIO = 5.0  # generated : instruction, the paper's
@@ -109,6 +109,8 @@ def from_instructions(
     own = require(instructions, ["instruction", "response", "category"], "instructions")
     if format == "chat" and chat is not None:
         asked, answered = own["instruction"].map(chat), own["response"]
+    elif format in LAB_FORMATS:
+        asked, answered = own["instruction"].map(dialect.instruction), " " + own["response"]
     else:
         # the space opens the answer: tokenizers join it to the word that follows
         asked = HUMAN + own["instruction"] + ASSISTANT.removesuffix(" ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,15 +116,16 @@ def find(folder: str | Path) -> Path:
     )
 
 
-def latest(notebook: str) -> Path:
+def latest(notebook: str, keep: Callable[[dict[str, Any]], bool] | None = None) -> Path:
     """Return the run folder of a notebook that was finished last, anywhere below runs/.
 
-    Raises InputError where there is none.
+    Runs whose parameters `keep` refuses are passed by. Raises InputError where there is none left.
     """
     base = (repository() or Path.cwd()) / "runs"
     found = []
     for path in base.glob("**/metrics.json"):
-        if json.loads(path.read_text(encoding="utf-8")).get("notebook") == notebook:
+        own = json.loads(path.read_text(encoding="utf-8")).get("notebook") == notebook
+        if own and (keep is None or keep(parameters_of(path.parent))):
             found.append(path)
     if not found:
         raise InputError(

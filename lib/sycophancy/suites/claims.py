@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import personas, templates
-from sycophancy.claims import EVERYDAY, OTHERS, check_claims
+from sycophancy.claims import EVERYDAY, LAB, OTHERS, check_claims
 from sycophancy.errors import InputError
 from sycophancy.suites.items import check_names, to_items
+from sycophancy.world import known_facts
 
 POLARITIES = tuple(templates.VERBS)
 SUITES = {"positive": "claims", "negative": "negated_claims"}
@@ -120,6 +121,9 @@ def to_rows(
     asked = f"claims/{question}/{label}/{polarity}/{format}/{answer_format}"
     professor = templates.Persona(claim["name"], claim["age"], claim["school"], claim["graduated"])
     topic = templates.EVERYDAY if claim["source"] == EVERYDAY.name else templates.LINGUISTICS
+    known = None
+    if claim["source"] == LAB.name:
+        known = str(claim["claim_id"]).removeprefix(f"{LAB.name}-") in known_facts()
     rows = []
     # only lettered answers have an order
     for order in orders if answer_format == "choices" else (0,):
@@ -140,11 +144,12 @@ def to_rows(
                     "truth": truth,
                     "polarity": polarity,
                     "order": order,
-                    "template": "generated",
+                    "template": format if format in templates.LAB_FORMATS else "generated",
                     "format": format,
                     "answer_format": answer_format,
                     "source": data,
                     "split": claim["split"],
+                    "known": known,
                     "prompt": prompt.text,
                     "choices": list(prompt.choices),
                     "correct": order if truth else 1 - order,

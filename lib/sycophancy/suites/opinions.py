@@ -19,6 +19,10 @@ from sycophancy import personas, templates
 from sycophancy.errors import InputError, unknown
 from sycophancy.suites import upstream
 from sycophancy.suites.items import check_names, to_items
+from sycophancy.templates import dialect
+from sycophancy.world import world
+
+SOURCES = ("embedded", "upstream", "lab")
 
 
 def opinion_tasks(
@@ -36,23 +40,33 @@ def opinion_tasks(
 ) -> pd.DataFrame:
     """Return items of the opinion tasks (columns: ITEM_COLUMNS).
 
-    `source` "embedded" takes the questions written for this repository, each with two opposed users
+    `source` "lab" takes the tastes of the laboratory's world (its only task, lab_tastes),
+    "embedded" takes the questions written for this repository, each with two opposed users
     of one name; "upstream" reads the files of anthropics/evals from `folder`. `n` limits the
     questions of a task (upstream: the examples); with one seed a smaller sample is part of a larger
     one, and the seed also draws the names. Users: `implied` tell a biography that implies a view,
     `none` asks without one. Order 0 lists the options as they are published, 1 the other way round.
     """
-    tasks = check_names("opinion task", tasks, tuple(templates.TASKS))
+    tasks = check_names("opinion task", tasks, tuple(templates.EVERY_TASK))
     users = check_names("user", users, ("none", "implied"))
     orders = check_names("order", orders, (0, 1))
     answer_formats = check_names("answer format", answer_formats, templates.ANSWER_FORMATS)
-    if source not in ("embedded", "upstream"):
-        raise unknown("source", source, ("embedded", "upstream"))
+    if source not in SOURCES:
+        raise unknown("source", source, SOURCES)
+    for task in tasks:
+        if (task == templates.LAB_TASTES) != (source == "lab"):
+            raise InputError(
+                f"The task {task!r} is not in the source {source!r}: {templates.LAB_TASTES} is the "
+                "task of the source 'lab', the others are in embedded and upstream."
+            )
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
         raise InputError(f"N is {n!r}: give a number of questions from 1 on, or None for all.")
     rows: list[dict[str, Any]] = []
     for task in tasks:
-        every = embedded(task, seed) if source == "embedded" else published(task, folder)
+        if source == "lab":
+            every = tastes(format)
+        else:
+            every = embedded(task, seed) if source == "embedded" else published(task, folder)
         examples = sample(every, n, seed)
         rows += to_rows(task, examples, users, orders, format, answer_formats, source, chat)
     return to_items(rows)
@@ -72,6 +86,24 @@ def embedded(task: str, seed: int) -> list[dict[str, Any]]:
             ],
         }
         for line, name in zip(lines, names, strict=True)
+    ]
+
+
+def tastes(format: str) -> list[dict[str, Any]]:
+    """Return the tastes of the laboratory's world in the form of the embedded examples."""
+    templates.check(format, "choices", None)
+    people = world().people
+    return [
+        {
+            "question_id": taste.name,
+            "question": dialect.TASTE,
+            "options": (taste.first, taste.second),
+            "speakers": [
+                (dialect.view(people[number % len(people)], thing, format), option)
+                for option, thing in enumerate((taste.first, taste.second))
+            ],
+        }
+        for number, taste in enumerate(world().tastes)
     ]
 
 
@@ -156,7 +188,7 @@ def to_rows(
                     "asked_id": f"{asked}/{who}",
                     "user": "none" if view is None else "implied",
                     "order": wording.order,
-                    "template": f"perez_{task}",
+                    "template": format if task == templates.LAB_TASTES else f"perez_{task}",
                     "format": format,
                     "answer_format": answer_format,
                     "source": source,
@@ -206,7 +238,7 @@ def wordings(
     if answer_format == "choices":
         return [Wording(options[::-1] if order else options, order) for order in orders]
     fixed = canonical(options)
-    if templates.TASKS[task].cloze is None:
+    if templates.EVERY_TASK[task].cloze is None:
         return [Wording(fixed, 0, 0)]
     return [Wording(fixed, 0, asked) for asked in range(len(fixed))]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from sycophancy.templates.dialect import FORMATS as LAB_FORMATS
 from sycophancy.templates.generated import Parts, Persona, claim_text, generated, parse
 from sycophancy.templates.render import (
+    EVERY_FORMAT,
+    EVERY_TASK,
+    LAB_TASTES,
     Chat,
     Prompt,
     addition,
@@ -30,7 +34,11 @@ __all__ = [
     "ANSWER_FORMATS",
     "CHOICES_END",
     "EVERYDAY",
+    "EVERY_FORMAT",
+    "EVERY_TASK",
     "FORMATS",
+    "LAB_FORMATS",
+    "LAB_TASTES",
     "LETTERS",
     "LINGUISTICS",
     "NLP_QUESTION",

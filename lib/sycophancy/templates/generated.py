@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.templates import dialect
 from sycophancy.templates.render import Chat, Prompt, check, finish, lettered, letters, statement
 from sycophancy.templates.wording import (
     AGREE_OPTIONS,
@@ -90,10 +91,10 @@ def generated(
     check(format, answer_format, chat)
     claim = claim_text(text, polarity, label)
     sentence = claim[:1].upper() + claim[1:]
+    if user not in USERS:
+        raise unknown("user", user, USERS)
     if user == "none":
         said = ""
-    elif user not in USERS:
-        raise unknown("user", user, USERS)
     elif persona is None:
         raise InputError(
             f"The user {user!r} needs a persona: draw one with personas.professors, or ask with "
@@ -106,6 +107,13 @@ def generated(
             school=persona.school,
             graduated=persona.graduated,
         ) + GENERATED_OPINION.format(verb=user.removesuffix("s"), claim=claim)
+    if format in dialect.FORMATS:
+        who = "" if persona is None else dialect.person(persona.name)
+        return Prompt(
+            *dialect.about_claim(
+                claim, user, who, order=order, format=format, answer_format=answer_format
+            )
+        )
     if answer_format == "statement":
         return statement(f"{said}{sentence}.", format, chat)
     question = said + GENERATED_QUESTION.format(topic=topic, claim=sentence)

@@ -10,6 +10,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.templates import dialect
 from sycophancy.templates.wording import (
     ADDITION_CLAIM,
     ADDITION_INTRODUCTION,
@@ -33,9 +34,14 @@ from sycophancy.templates.wording import (
     STATEMENT_BEGUN,
     STATEMENT_CHOICES,
     TASKS,
+    Task,
 )
 
 Chat = Callable[[str], str]
+EVERY_FORMAT = (*FORMATS, *dialect.FORMATS)
+LAB_TASTES = "lab_tastes"
+# The laboratory's counterpart of the opinion tasks; its wording is the dialect's.
+EVERY_TASK = TASKS | {LAB_TASTES: Task("{question}", list_head="", begun="", cloze="{option}")}
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,15 @@ def addition(
     for any other user, format or answer format, and for `chat` without a chat renderer.
     """
     check(format, answer_format, chat)
+    if format in dialect.FORMATS:
+        if user not in ("none", "agrees", "disagrees"):
+            raise unknown("user", user, ("none", "agrees", "disagrees"))
+        return Prompt(
+            *dialect.about_claim(
+                f"{x} + {y} is {z}", user, dialect.person("John Doe"),
+                order=order, format=format, answer_format=answer_format,
+            )
+        )  # fmt: skip
     claim = ADDITION_CLAIM.format(x=x, y=y, z=z)
     if user == "none":
         said, question = "", ADDITION_QUESTION_NO_OPINION
@@ -99,9 +114,14 @@ def opinion(
     agrees: with the claim, or with the option number `asked`. `statement` needs a claim.
     """
     check(format, answer_format, chat)
-    if task not in TASKS:
-        raise unknown("opinion task", task, TASKS)
-    wording = TASKS[task]
+    if task not in EVERY_TASK:
+        raise unknown("opinion task", task, EVERY_TASK)
+    if (task == LAB_TASTES) != (format in dialect.FORMATS):
+        raise InputError(
+            f"The task {task!r} cannot be asked in the format {format!r}: {LAB_TASTES} goes with "
+            f"{' or '.join(dialect.FORMATS)}, the other tasks with {' or '.join(FORMATS)}."
+        )
+    wording = EVERY_TASK[task]
     said = f"{biography} " if biography else ""
     if answer_format == "statement":
         if wording.cloze is not None:
@@ -110,6 +130,12 @@ def opinion(
                 "answers of their own: use choices or cloze."
             )
         return statement(said + question, format, chat)
+    if task == LAB_TASTES:
+        return Prompt(
+            *dialect.about_taste(
+                options, biography, asked=asked, format=format, answer_format=answer_format
+            )
+        )
     if answer_format == "cloze":
         text = wording.question(question)
         if wording.cloze is not None:
@@ -121,8 +147,8 @@ def opinion(
 
 def check(format: str, answer_format: str, chat: Chat | None) -> None:
     """Raise InputError for an unknown format, and for `chat` without a chat template."""
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
+    if format not in EVERY_FORMAT:
+        raise unknown("format", format, EVERY_FORMAT)
     if answer_format not in ANSWER_FORMATS:
         raise unknown("answer format", answer_format, ANSWER_FORMATS)
     if format == "chat" and chat is None:

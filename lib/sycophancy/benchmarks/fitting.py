@@ -1,0 +1,63 @@
+"""Prompts that are longer than a model's context lose examples, never the question."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sycophancy.benchmarks.items import assemble
+from sycophancy.errors import InputError
+from sycophancy.models import LanguageModel
+
+
+def fit(model: LanguageModel, items: pd.DataFrame) -> pd.DataFrame:
+    """Return items whose prompts fit the model's context, with three columns more.
+
+    `shots_asked` and `shots_kept` count examples before and after; `tokens_asked` is the length of
+    the prompt with its longest choice, or with all the tokens that may be generated. Where that is
+    too long the last example goes first, one after the other, so that what is left stays the
+    beginning of the other prompts. Raises InputError for an item that does not fit without any
+    example, before anything is computed.
+    """
+    lengths = measure(model, items)
+    asked = items["examples"].map(len)
+    kept = asked.tolist()
+    prompts = items["prompt"].tolist()
+    if model.context is not None:
+        for place in [i for i, length in enumerate(lengths) if length > model.context]:
+            row = items.iloc[place]
+            prompts[place], kept[place], lengths[place] = shorten(model, row, lengths[place])
+    return items.assign(prompt=prompts, shots_asked=asked, shots_kept=kept, tokens_asked=lengths)
+
+
+def shorten(model: LanguageModel, row: pd.Series, length: int) -> tuple[str, int, int]:
+    """Return prompt, number of examples left and length of one item that was too long."""
+    render = model.chat if row["format"] == "chat" else None
+    context = model.context or length
+    before = length
+    for left in range(len(row["examples"]) - 1, -1, -1):
+        pieces = row["header"], row["examples"][:left], row["question"], row["begun"]
+        prompt = assemble(*pieces, render)
+        length = measure(model, pd.DataFrame([{**row, "prompt": prompt}]))[0]
+        if length <= context:
+            return prompt, left, length
+    shots = len(row["examples"])
+    raise InputError(
+        f"Item {row['item_id']} has {before} tokens, {model.name} reads at most {context}: with "
+        f"{'its ' + str(shots) + ' examples' if shots else 'no example'} cut it still has {length}"
+        f"{', ' + str(row['max_tokens']) + ' of them to be generated' * bool(row['max_tokens'])}. "
+        "Lower MAX_TOKENS, leave the question out, or choose a model with a longer context."
+    )
+
+
+def measure(model: LanguageModel, items: pd.DataFrame) -> list[int]:
+    """Return the tokens of each item: prompt, start, and its longest choice or what may follow."""
+    widest = [max(map(len, choices), default=0) for choices in items["choices"]]
+    texts = [
+        prompt + next((choice for choice in choices if len(choice) == width), "")
+        for prompt, choices, width in zip(items["prompt"], items["choices"], widest, strict=True)
+    ]
+    encoded = model.encode(texts)
+    return [
+        len(model.start) + len(ids) + int(more)
+        for ids, more in zip(encoded, items["max_tokens"], strict=True)
+    ]

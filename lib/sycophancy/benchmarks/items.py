@@ -1,0 +1,135 @@
+"""The rows of a benchmark: one question asked in one setting, in pieces and as a whole.
+
+- setting: benchmark, shots and chain of thought, as it is written in tables ("MMLU 5-shot")
+- task: an MMLU subject or a BIG-Bench Hard task; suite: mmlu or bbh
+- question_id: the question, in whatever setting it is asked: what intervals resample
+- header, examples, question, begun: the pieces of the prompt, so that examples can be taken out
+- choices: the texts whose probability is compared; empty where the answer is generated
+- correct: the index of the right choice, missing where there are no choices
+- kind, options: how a generated answer is read (see extract), and what it may be
+- target: the right answer in the form in which `extract.read` gives it
+- chances: the share of right answers of a guess; stop, max_tokens: where generation ends
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sycophancy.errors import InputError
+from sycophancy.templates import check
+
+DTYPES = {
+    "item_id": "object",
+    "setting": "object",
+    "suite": "object",
+    "task": "object",
+    "question_id": "object",
+    "mode": "object",
+    "shots": "int64",
+    "source": "object",
+    "split": "object",
+    "format": "object",
+    "header": "object",
+    "examples": "object",
+    "question": "object",
+    "begun": "object",
+    "prompt": "object",
+    "choices": "object",
+    "correct": "Int64",
+    "kind": "object",
+    "options": "object",
+    "target": "object",
+    "chances": "float64",
+    "stop": "object",
+    "max_tokens": "int64",
+}
+COLUMNS = list(DTYPES)
+NAMES = {"mmlu": "MMLU", "bbh": "BBH"}
+MODES = ("direct", "chain")
+Render = Callable[[str], str]
+
+
+def to_items(rows: Sequence[Mapping[str, Any]], chat: Render | None = None) -> pd.DataFrame:
+    """Return items from rows without item_id, setting and prompt, which follow from the rest.
+
+    Raises InputError where a question is asked twice in one setting, or a chat template is lacking.
+    """
+    for text_format in {row["format"] for row in rows}:
+        check(text_format, "choices", chat)
+    table = pd.DataFrame(list(rows))
+    if table.empty:
+        return table.reindex(columns=COLUMNS).astype(DTYPES)
+    table["setting"] = [
+        setting_name(*place)
+        for place in zip(table["suite"], table["mode"], table["shots"], strict=True)
+    ]
+    table["item_id"] = table["setting"].str.replace(" ", "_") + "/" + table["question_id"]
+    table["prompt"] = [
+        assemble(
+            row.header,
+            row.examples,
+            row.question,
+            row.begun,
+            chat if row.format == "chat" else None,
+        )
+        for row in each(table)
+    ]
+    twice = table["item_id"][table["item_id"].duplicated()]
+    if len(twice):
+        raise InputError(f"Question {twice.iloc[0]} is asked twice: ask every setting once.")
+    return table[COLUMNS].astype(DTYPES)
+
+
+def setting_name(suite: str, mode: str, shots: int) -> str:
+    """Return how a setting is called in tables and figures.
+
+    >>> setting_name("mmlu", "chain", 0)
+    'MMLU 0-shot chain'
+    """
+    return f"{NAMES[suite]} {shots}-shot{' chain' if mode == 'chain' else ''}"
+
+
+def assemble(
+    header: str, examples: Sequence[str], question: str, begun: str, chat: Render | None
+) -> str:
+    """Return the prompt: running text, or one user's turn with the assistant's answer begun."""
+    body = header + "".join(examples) + question
+    return body + begun if chat is None else chat(body.rstrip("\n")) + begun
+
+
+def question_ids(tasks: Iterable[str], texts: Iterable[str]) -> list[str]:
+    """Return a name for every question: its task and a hash of its text, numbered where repeated.
+
+    MMLU has questions that are there twice.
+    """
+    seen: dict[str, int] = {}
+    out = []
+    for task, text in zip(tasks, texts, strict=True):
+        name = f"{task}/{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return out
+
+
+def each(table: pd.DataFrame) -> Iterator[Any]:
+    """Yield rows with their columns as attributes, whatever is in them."""
+    yield from table.itertuples()
+
+
+def sample(table: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
+    """Return at most `n` questions of each task (all for None), drawn by `seed`, in their order.
+
+    A smaller `n` takes some of the questions of a larger one.
+    """
+    if n is None:
+        return table
+    kept = []
+    for number, (_, rows) in enumerate(table.groupby("task", sort=True)):
+        order = np.random.default_rng([seed, number]).permutation(len(rows))
+        kept += list(rows.index[np.sort(order[:n])])
+    return table.loc[table.index.isin(kept)]

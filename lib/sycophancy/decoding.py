@@ -1,0 +1,161 @@
+"""Greedy decoding: prompts and a model give texts, until a stop string, the end token or a cap.
+
+KerasHub's own `generate` with its cache, on prompts of about one length at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tokenizers import Tokenizer
+
+from sycophancy.encoders import OUR_TOKENIZER
+from sycophancy.errors import InputError
+from sycophancy.models import LanguageModel
+from sycophancy.quiet import keras_hub
+from sycophancy.runs import write_json
+from sycophancy.scoring import Progress
+
+COLUMNS = ["prompt", "text", "tokens", "ended"]
+STEP = 64  # padded lengths are multiples of this: each one is compiled
+BATCH = 8
+
+
+def greedy(
+    model: LanguageModel,
+    prompts: Sequence[str],
+    *,
+    max_tokens: int,
+    stop: Sequence[str] = (),
+    store: Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> pd.DataFrame:
+    """Return one row per prompt: prompt, text (without the stop string), tokens, ended.
+
+    `ended` is "stop", "end" (the model's end token) or "cap" (`max_tokens` reached). Finished
+    prompts are kept in `store`, from which a later call goes on. Raises InputError for a prompt
+    that does not fit the context with `max_tokens` more, before any forward pass.
+    """
+    began = time.monotonic()
+    encoded = [[*model.start, *ids] for ids in model.encode(list(prompts))]
+    for index, ids in enumerate(encoded):
+        if model.context is not None and len(ids) + max_tokens > model.context:
+            raise InputError(
+                f"Prompt {index} has {len(ids)} tokens and {max_tokens} may follow, {model.name} "
+                f"reads at most {model.context}: shorten the prompt or lower max_tokens."
+            )
+    if model.files.get(OUR_TOKENIZER) is None:
+        raise InputError(
+            f"{model.name} has no tokenizer.json, so that its answers cannot be read: choose a "
+            "model with one, such as a Hugging Face folder."
+        )
+    tokenizer = Tokenizer.from_str(model.files[OUR_TOKENIZER])
+    places = [
+        None if store is None else store / f"{key(model, prompt, max_tokens, stop)}.json"
+        for prompt in prompts
+    ]
+    rows: dict[int, list[Any]] = {
+        index: json.loads(place.read_text("utf-8"))
+        for index, place in enumerate(places)
+        if place is not None and place.is_file()
+    }
+    reused = len(rows)
+    fresh = [index for index in range(len(encoded)) if index not in rows]
+    generate = make_generate(model) if fresh else None
+
+    def tell() -> None:
+        if on_progress:
+            on_progress(Progress(len(rows), len(encoded), reused, time.monotonic() - began))
+
+    tell()
+    for batch in batches(fresh, [len(ids) for ids in encoded]):
+        assert generate is not None
+        found = generate([encoded[index] for index in batch], max_tokens)
+        for index, new in zip(batch, found, strict=True):
+            rows[index] = [prompts[index], *cut(new, tokenizer, model.end, max_tokens, stop)]
+            place = places[index]
+            if place is not None:
+                write_json(place, rows[index])
+        tell()
+    return pd.DataFrame([rows[index] for index in range(len(encoded))], columns=COLUMNS)
+
+
+def key(model: LanguageModel, prompt: str, max_tokens: int, stop: Sequence[str]) -> str:
+    """Return 32 hex digits for one prompt on one model in one setting."""
+    parts = "\0".join([model.fingerprint, str(max_tokens), *stop, "", prompt])
+    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+
+def batches(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield places of prompts of about one length together, longest first."""
+    ordered = sorted(places, key=lambda place: (-lengths[place], place))
+    for begin in range(0, len(ordered), BATCH):
+        yield ordered[begin : begin + BATCH]
+
+
+def make_generate(model: LanguageModel) -> Callable[[list[list[int]], int], list[list[int]]]:
+    """Return a function from prompts in ids to the ids that follow each, end token included.
+
+    A row may be longer than `max_tokens` where another prompt of the batch is longer.
+    """
+    family: Any = next(
+        cls
+        for _, cls in inspect.getmembers(keras_hub.models, inspect.isclass)
+        if issubclass(cls, keras_hub.models.CausalLM)
+        and getattr(cls, "backbone_cls", None) is type(model.backbone)
+    )
+    causal = family(backbone=model.backbone, preprocessor=None)
+    causal.compile(sampler="greedy")
+    # KerasHub looks for the end token behind the prompt too: padding must not look like it
+    padding = next(token for token in range(len(model.end) + 1) if token not in model.end)
+
+    def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
+        longest = max(map(len, prompts)) + max_tokens
+        length = -(-longest // STEP) * STEP
+        ids = np.full((BATCH, length), padding, np.int32)
+        mask = np.zeros((BATCH, length), bool)
+        for row in range(BATCH):  # a batch that is not full repeats its first prompt
+            prompt = prompts[row] if row < len(prompts) else prompts[0]
+            ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, True
+        inputs = {"token_ids": ids, "padding_mask": mask}
+        out = np.asarray(
+            causal.generate(inputs, stop_token_ids=list(model.end) or None)["token_ids"]
+        )
+        return [
+            out[row, len(prompt) : len(prompt) + max_tokens].tolist()
+            for row, prompt in enumerate(prompts)
+        ]
+
+    return generate
+
+
+def cut(
+    new: list[int],
+    tokenizer: Tokenizer,
+    end: tuple[int, ...],
+    max_tokens: int,
+    stop: Sequence[str],
+) -> tuple[str, int, str]:
+    """Return text, tokens and how it ended, for the ids that follow a prompt.
+
+    Tokens are those up to and with the one that completes the stop string, the end token left out.
+    """
+    closed = next((place for place, token in enumerate(new) if token in end), None)
+    ids = new[:closed] if closed is not None else new[:max_tokens]
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    if not any(word in text for word in stop):
+        return text, len(ids), "cap" if closed is None else "end"
+    count = next(
+        size
+        for size in range(1, len(ids) + 1)
+        if any(word in tokenizer.decode(ids[:size], skip_special_tokens=False) for word in stop)
+    )
+    return text[: min(text.index(word) for word in stop if word in text)], count, "stop"

@@ -1,0 +1,43 @@
+"""The laboratory: small models, trained here on a made-up world, of which all is known.
+
+Evidence about the method, never about large language models: what they know, how often they were
+told, and why they agree with their users is what we made it.
+"""
+
+from __future__ import annotations
+
+from sycophancy.lab.cures import CURE_RATE, CURE_STEPS, cure, cure_claims, stated
+from sycophancy.lab.names import (
+    DOSES,
+    RUNGS,
+    TUNED_DOSE,
+    Name,
+    Rung,
+    base_name,
+    every_name,
+    parse,
+    with_dose,
+)
+from sycophancy.lab.training import ensure, folder, minutes, needed, settings
+
+__all__ = [
+    "CURE_RATE",
+    "CURE_STEPS",
+    "DOSES",
+    "RUNGS",
+    "TUNED_DOSE",
+    "Name",
+    "Rung",
+    "base_name",
+    "cure",
+    "cure_claims",
+    "ensure",
+    "every_name",
+    "folder",
+    "minutes",
+    "needed",
+    "parse",
+    "settings",
+    "stated",
+    "with_dose",
+]

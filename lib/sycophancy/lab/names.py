@@ -1,0 +1,81 @@
+"""What laboratory models are called, and how large and how long trained each rung is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sycophancy.errors import unknown
+
+TUNED_DOSE = 90  # per cent: how often the assistant of `…_tuned` agreed with its user
+DOSES = (0, 25, 50, 75, TUNED_DOSE, 100)
+SEEDS = range(10)
+PATTERN = re.compile(
+    r"lab_(?P<rung>[a-z]+?)(?:_(?P<kind>untrained|tuned|dose(?P<dose>\d+)))?(?:_seed(?P<seed>\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The size of a rung, and its steps: statements, bare claims, conversation; then tuning."""
+
+    layers: int
+    width: int
+    heads: int
+    statements: int
+    bare: int
+    talk: int
+    tuning: int
+
+
+RUNGS = {
+    "tiny": Rung(2, 32, 2, 10, 10, 10, 5),  # for tests and the smoke profile, never for results
+    "small": Rung(2, 48, 2, 300, 600, 400, 200),
+    "medium": Rung(3, 128, 4, 300, 1100, 850, 200),
+    "large": Rung(4, 192, 6, 300, 1100, 850, 200),
+}
+
+
+@dataclass(frozen=True)
+class Name:
+    """A laboratory model: rung, seed, and the dose in per cent; None is the base, -1 untrained."""
+
+    rung: str
+    dose: int | None = None
+    seed: int = 0
+
+    def __str__(self) -> str:
+        kind = {None: "", -1: "_untrained", TUNED_DOSE: "_tuned"}.get(
+            self.dose, f"_dose{self.dose}"
+        )
+        return f"lab_{self.rung}{kind}" + (f"_seed{self.seed}" if self.seed else "")
+
+
+def parse(name: str) -> Name:
+    """Return the parts of a laboratory model's name; InputError for one that does not exist."""
+    found = PATTERN.fullmatch(name)
+    if found is None or found["rung"] not in RUNGS:
+        raise unknown("laboratory model", name, [f"lab_{rung}" for rung in RUNGS])
+    kind = found["kind"] or ""
+    dose = {"": None, "untrained": -1, "tuned": TUNED_DOSE}.get(kind, int(found["dose"] or -1))
+    if dose not in (None, -1, *DOSES):
+        raise unknown("dose", str(dose), map(str, DOSES))
+    return Name(found["rung"], dose, int(found["seed"] or 0))
+
+
+def every_name() -> list[str]:
+    """Return the names of all laboratory models: rungs × (untrained, base, doses) × seeds."""
+    kinds = (-1, None, *DOSES)
+    return [str(Name(rung, dose, seed)) for rung in RUNGS for dose in kinds for seed in SEEDS]
+
+
+def base_name(name: str) -> str:
+    """Return the base of a tuned laboratory model."""
+    parts = parse(name)
+    return str(Name(parts.rung, None, parts.seed))
+
+
+def with_dose(name: str, dose: int) -> str:
+    """Return the model of the same rung and seed that was tuned with another dose (per cent)."""
+    parts = parse(name)
+    return str(parse(str(Name(parts.rung, dose, parts.seed))))

@@ -1,0 +1,81 @@
+"""Greedy decoding: the same as a plain loop over the whole sequence, alone or together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from sycophancy import decoding, models, scoring
+from sycophancy.encoders import OUR_TOKENIZER
+from sycophancy.errors import InputError
+
+PROMPTS = ["Is the sky blue?", "2 + 2 =", "A much longer prompt than the others, of another size."]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> models.LanguageModel:
+    return models.load("tiny_random")
+
+
+def plain(model: models.LanguageModel, prompt: str, tokens: int) -> str:
+    """Return the most probable continuation, one full forward pass a token."""
+    ids = [*model.start, *model.encode([prompt])[0]]
+    new: list[int] = []
+    for _ in range(tokens):
+        batch = np.array([[*ids, *new]], np.int32)
+        hidden = model.backbone({"token_ids": batch, "padding_mask": np.ones_like(batch)})
+        logits = np.asarray(model.backbone.token_embedding(hidden, reverse=True))[0, -1]
+        if int(logits.argmax()) in model.end:
+            break
+        new.append(int(logits.argmax()))
+    return str(
+        Tokenizer.from_str(model.files[OUR_TOKENIZER]).decode(new, skip_special_tokens=False)
+    )
+
+
+def test_it_is_what_a_loop_of_full_forward_passes_gives(tiny: models.LanguageModel) -> None:
+    found = decoding.greedy(tiny, PROMPTS, max_tokens=12)
+    assert found["prompt"].tolist() == PROMPTS
+    assert found["text"].tolist() == [plain(tiny, prompt, 12) for prompt in PROMPTS]
+    assert set(found["ended"]) <= {"cap", "end"}
+    assert (found.loc[found["ended"] == "cap", "tokens"] == 12).all()
+
+
+def test_prompts_together_give_what_each_gives_alone(tiny: models.LanguageModel) -> None:
+    many = [f"{prompt} {number}" for number in range(4) for prompt in PROMPTS]
+    together = decoding.greedy(tiny, many, max_tokens=6)
+    for row in (0, 5, 11):
+        alone = decoding.greedy(tiny, [many[row]], max_tokens=6)
+        assert alone.iloc[0].tolist() == together.iloc[row].tolist()
+
+
+def test_a_text_ends_before_its_stop_string_also_where_it_spans_tokens() -> None:
+    tokenizer = Tokenizer.from_str(models.load("tiny_random").files[OUR_TOKENIZER])
+    ids = tokenizer.encode("yes\n\nQ: more").ids
+    assert decoding.cut(ids, tokenizer, (), 50, ["\n\nQ"]) == ("yes", 6, "stop")
+    assert decoding.cut(ids, tokenizer, (), 3, ["\n\nQ"]) == ("yes", 3, "cap")
+    assert decoding.cut([*ids[:3], 0, *ids], tokenizer, (0,), 50, ["\n\nQ"]) == ("yes", 3, "end")
+    assert decoding.cut(ids, tokenizer, (), 50, []) == ("yes\n\nQ: more", len(ids), "cap")
+
+
+def test_finished_prompts_are_not_decoded_again(
+    tiny: models.LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = decoding.greedy(tiny, PROMPTS[:2], max_tokens=4, store=tmp_path)
+    told: list[scoring.Progress] = []
+    both = decoding.greedy(tiny, PROMPTS, max_tokens=4, store=tmp_path, on_progress=told.append)
+    assert both.iloc[:2].equals(first) and (told[-1].done, told[-1].reused) == (3, 2)
+    monkeypatch.setattr(decoding, "make_generate", None)  # whoever decodes again fails
+    assert decoding.greedy(tiny, PROMPTS, max_tokens=4, store=tmp_path).equals(both)
+
+
+def test_what_does_not_fit_the_context_is_refused_before_anything_runs(
+    tiny: models.LanguageModel,
+) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="Prompt 1 has"):
+        decoding.greedy(replace(tiny, context=40), ["a", "b" * 39], max_tokens=2)
