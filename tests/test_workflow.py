@@ -147,9 +147,7 @@ def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     # 12 subjects and 8 tasks step by step; 3 tasks of numbers and lists directly, 2 questions each
     assert generated == 10 * (12 + 8 + 3 * 2)
     chosen = items[items["choices"].map(len) > 0]
-    assert tokens == sum(
-        length * number for length, number in plan.scoring.measure_lengths(model, chosen).items()
-    )
+    assert tokens == plan.scoring.score(model, chosen)[1].tokens
     batch = grid.Batch({"09_benchmarks": parameters}, {}, {"09_benchmarks": []}, {}, False, None)
     rows = plan.scored("09_benchmarks", parameters, batch, plan.runs.read_costs())
     assert rows[0]["tokens"] == tokens + generated and rows[0]["items"] == len(items)

@@ -165,8 +165,7 @@ def build_items(name: str, parameters: dict[str, Any], model: models.LanguageMod
 def count(model: models.LanguageModel, items: pd.DataFrame) -> tuple[int, int]:
     """Return the tokens to score, and the most that may be generated, of items of either kind."""
     most = items["max_tokens"] if "max_tokens" in items else pd.Series(0, index=items.index)
-    counts = scoring.measure_lengths(model, items[most == 0])
-    return sum(length * number for length, number in counts.items()), int(most.sum())
+    return scoring.expected_tokens(model, items[most == 0]), int(most.sum())
 
 
 def run_cell(name: str, tag: str, parameters: dict[str, Any]) -> dict[str, Any]:

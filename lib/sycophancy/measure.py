@@ -143,6 +143,7 @@ def record(
         "tokens": cost.tokens,
         "padded_tokens": cost.padded_tokens,
         "reused_tokens": cost.reused_tokens,
+        "saved_tokens": cost.saved_tokens,
         "scoring_seconds": round(cost.seconds, 2),
         "other_seconds": round(seconds - cost.seconds, 2),
     }
