@@ -86,10 +86,12 @@ def score(
     pending: list[tuple[list[Row], Any]] = []
 
     def tell() -> None:
+        """Say how many tokens are done."""
         if on_progress:
             on_progress(Progress(done, total, reused, time.monotonic() - began))
 
     def collect() -> None:
+        """Read the oldest batch in flight."""
         nonlocal done
         rows, logps = pending.pop(0)
         partial_scores.add(read_out(rows, np.asarray(logps)))
@@ -133,6 +135,7 @@ def make_forward(model: LanguageModel) -> Callable[..., Any]:
     variables = model.backbone.weights
 
     def forward(values: Any, ids: Any, mask: Any, positions: Any, targets: Any) -> Any:
+        """Return the log-probability of every target."""
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             hidden = model.backbone({"token_ids": ids, "padding_mask": mask}, training=False)
             hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
