@@ -40,6 +40,7 @@ from tokenizers import Tokenizer
 from sycophancy import gguf, models, runs, scoring, sets
 from sycophancy.benchmarks import mmlu
 from sycophancy.encoders import OUR_TOKENIZER
+from sycophancy.errors import InputError
 
 TARGET = 0.995
 
@@ -75,12 +76,12 @@ class Ours(LM):
         return [(float(found[request.args]), False) for request in requests]
 
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-        """Not asked by multiple-choice tasks."""
-        raise NotImplementedError
+        """Refuse what multiple-choice tasks never ask; the harness wants it to be there."""
+        raise InputError("Only multiple-choice tasks can be compared: give --mmlu.")
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """Not asked by multiple-choice tasks."""
-        raise NotImplementedError
+        """Refuse what multiple-choice tasks never ask; the harness wants it to be there."""
+        raise InputError("Only multiple-choice tasks can be compared: give --mmlu.")
 
 
 def transformers_model(model: models.LanguageModel) -> HFLM:

@@ -52,7 +52,19 @@ def test_names_are_read_as_they_are_written(rung: str, dose: int | None, seed: i
     assert lab.parse(lab.with_dose(str(parts), 50)).dose == 50
 
 
-@pytest.mark.parametrize("name", ["lab_huge", "lab_medium_dose33", "lab_medium_cured", "lab_"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lab_huge",
+        "lab_medium_dose33",
+        "lab_medium_cured",
+        "lab_",
+        "lab_tiny_seed77",
+        "lab_tiny_seed0",
+        "lab_medium_dose90",
+        "lab_tiny_seed03",
+    ],
+)
 def test_names_of_no_laboratory_model_are_refused(name: str) -> None:
     with pytest.raises(InputError):
         lab.parse(name)

@@ -146,7 +146,7 @@ def test_a_family_without_the_pass_runs_plainly(
         raise Broken
 
     monkeypatch.setattr(keras_hub.models.LlamaCausalLM, "call_with_cache", missing)
-    model = replace(tiny, fingerprint="without a cache")
+    model = replace(models.load("tiny_random"), fingerprint="without a cache")
     assert not cached.exact(model)
     scores, cost = scoring.score(model, lettered())
     assert cost.saved_tokens == 0
@@ -156,9 +156,7 @@ def test_a_family_without_the_pass_runs_plainly(
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_cached_pass_that_is_wrong_is_found_out(
-    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cached_pass_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A family that forgets where a branch begins would otherwise give wrong scores in silence."""
     right = keras_hub.models.LlamaCausalLM.call_with_cache
 
@@ -166,10 +164,25 @@ def test_a_cached_pass_that_is_wrong_is_found_out(
         return right(self, ids, cache, 0)
 
     monkeypatch.setattr(keras_hub.models.LlamaCausalLM, "call_with_cache", forgets)
-    model = replace(tiny, fingerprint="forgets the index")
+    model = replace(models.load("tiny_random"), fingerprint="forgets the index")
     assert not cached.exact(model)
     _, cost = scoring.score(model, lettered())
     assert cost.saved_tokens == 0
+
+
+@pytest.mark.usefixtures("eager")
+def test_compiled_functions_are_kept_and_use_the_weights_of_the_day() -> None:
+    model, items = models.load("tiny_random"), few_shot()
+    before, _ = scoring.score(model, items)
+    passes, forward = cached.make_passes(model), scoring.make_forward(model)
+    assert cached.make_passes(model) is passes and scoring.make_forward(model) is forward
+    for own in model.backbone.weights:
+        own.assign(own.value * 1.5)
+    after, cost = scoring.score(model, items)
+    plain, _ = scoring.score(model, items, share_tokens=False)
+    assert cost.saved_tokens > 0 and np.abs(after["logp"] - before["logp"]).max() > 0.01
+    np.testing.assert_allclose(after["logp"], plain["logp"], atol=1e-3)
+    assert cached.make_passes(models.load("tiny_random")) is not passes
 
 
 class Interrupted(Exception):

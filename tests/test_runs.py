@@ -135,6 +135,7 @@ def test_code_hash_sees_code_and_not_prose(tmp_path: Path) -> None:
 
     base = digest('def f():\n    """One."""\n    return 1\n')
     assert base == digest('# why\ndef f():\n\n    """Two."""\n    return 1  # one\n')
+    assert base == digest("def f():\n    return 1\n")  # nor whether there is any
     assert base != digest('def f():\n    """One."""\n    return 2\n')
 
 
@@ -163,6 +164,11 @@ def test_finished_runs_are_found_by_folder_and_by_notebook(
     assert runs.latest("03_x", lambda given: given["N"] > 100) == made[0]
     with pytest.raises(InputError, match="03_x has not been run here"):
         runs.latest("03_x", lambda given: given["N"] > 300)
+    for name, given in (("c", {"FORMAT": "lab"}), ("d", {"MODEL": "lab_tiny, runs/x"})):
+        run = runs.start("03_x", {"N": 0, **given}, str(tmp_path / f"runs/{name}/03_x"))
+        run.finish(pd.DataFrame([{"metric": "m", "value": 1.0}]))
+    assert runs.latest("03_x") == made[1]  # the laboratory's are never taken unasked
+    assert runs.latest("03_x", lambda given: "FORMAT" in given).parent.name == "c"
     assert runs.find("runs/a/03_x") == runs.find(made[0]) == made[0]
     assert runs.parameters_of(made[0]) == {"N": 300}
     with pytest.raises(InputError, match="holds no finished run"):

@@ -253,7 +253,11 @@ def test_figures_of_the_laboratory_never_stand_for_the_real_models(tmp_path: Pat
     for cell in ("08_x", "08_x@lab", "08_x@lab_small"):
         (tmp_path / cell / "figures").mkdir(parents=True)
         (tmp_path / cell / "figures" / "fig06.svg").write_text(cell)
-    folders = [tmp_path / cell for cell in ("08_x@lab", "08_x@lab_small", "08_x")]
+    (tmp_path / "08_x@lab_after" / "figures").mkdir(parents=True)
+    (tmp_path / "08_x@lab_after" / "figures" / "fig06.svg").write_text("measured later")
+    (tmp_path / "08_x@lab" / "figures" / "fig_losses.svg").write_text("no figure of the paper")
+    cells_run = ("08_x@lab", "08_x@lab_after", "08_x@lab_small", "08_x")
+    folders = [tmp_path / cell for cell in cells_run]
     tables.publish(folders, tmp_path / "figures")
     published = {p.name: p.read_text() for p in (tmp_path / "figures").iterdir()}
     assert published == {
@@ -268,6 +272,19 @@ def test_a_batch_trains_the_laboratory_models_that_its_cells_name() -> None:
     assert laboratory.names_in(batch) == ["lab_medium", "lab_medium_tuned"]
     rungs = {lab.parse(name).rung for name in laboratory.names_in(grid.batch("overnight"))}
     assert rungs == {"small", "medium", "large"}
+
+
+def test_an_interrupt_while_laboratory_models_are_trained_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(names: list[str]) -> None:
+        assert names == ["lab_medium", "lab_medium_tuned"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(laboratory, "train", stop)
+    assert reproduce.train_laboratory(grid.batch("laptop")) == 130
+    batch = grid.batch("laptop", model="tiny_random")
+    assert reproduce.train_laboratory(batch) == 0
 
 
 def test_make_laboratory_refuses_what_is_no_laboratory_model(

@@ -22,6 +22,8 @@ from workflow.grid import ROOT
 from workflow.progress import Reporter, not_run, sentences
 from workflow.tables import print_tables, publish
 
+INTERRUPTED = 130  # the exit status of a command that Ctrl-C stopped
+
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
@@ -39,11 +41,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     batch = grid.batch(profile, model, overrides, claims)
     config = {"profile": profile, "model": model or "", "claims": claims or ""}
     with one_at_a_time():
-        if any("lab_" in str(cell.get("MODEL", "")) for cell in batch.cells.values()):
-            from workflow import laboratory  # imports Keras: only where it is needed
-
-            laboratory.train(laboratory.names_in(batch))
-        code = run_snakemake(config, settings, batch)
+        code = train_laboratory(batch) or run_snakemake(config, settings, batch)
     if code:
         print("Stopped. What is finished is kept: the same command goes on from there.")
         return code
@@ -51,6 +49,19 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     if batch.publishes and not overrides:
         publish(folders.values(), ROOT / "figures")
     print_tables(folders)
+    return 0
+
+
+def train_laboratory(batch: grid.Batch) -> int:
+    """Train the laboratory models that cells name; return an exit status."""
+    if not any("lab_" in str(cell.get("MODEL", "")) for cell in batch.cells.values()):
+        return 0
+    from workflow import laboratory  # imports Keras: only where it is needed
+
+    try:
+        laboratory.train(laboratory.names_in(batch))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

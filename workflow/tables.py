@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,22 +17,24 @@ from workflow.cells import notebook_of
 
 GENERATES = "03_generate_data"
 COMPARES = "07_wrong_additions_after"
-LABORATORY = "@lab"  # how the label of a laboratory cell begins
+LABORATORY = re.compile(r"@(lab(?:_(?:tiny|small|medium|large))?)")  # and what follows
 
 
 def publish(folders: Iterable[Path], target: Path) -> None:
     """Copy the figures of finished runs into figures/, where they differ from what is there.
 
-    A figure that several cells drew is that of the first of them. Those of laboratory cells (label
-    "lab…") carry the label in their names: they never stand for the real model's.
+    A figure that several cells drew is that of the first of them. Laboratory cells (label "lab", or
+    with a rung "lab_small", whatever follows) publish the paper's figures only, under names of
+    their own: they never stand for the real model's.
     """
     target.mkdir(exist_ok=True)
     seen = set()
     for folder in folders:
-        for path in sorted((folder / "figures").glob("fig*")):
+        laboratory = LABORATORY.search(folder.name)
+        for path in sorted((folder / "figures").glob("fig[0-9]*" if laboratory else "fig*")):
             old = target / path.name
-            if LABORATORY in folder.name:
-                old = old.with_stem(f"{path.stem}_{folder.name.partition('@')[2]}")
+            if laboratory:
+                old = old.with_stem(f"{path.stem}_{laboratory[1]}")
             if old.name in seen:
                 continue
             seen.add(old.name)

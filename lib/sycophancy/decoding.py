@@ -6,7 +6,6 @@ KerasHub's own `generate` with its cache, on prompts of about one length at a ti
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 from tokenizers import Tokenizer
 
+from sycophancy import models
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.quiet import keras_hub
 from sycophancy.runs import write_json
 from sycophancy.scoring import Progress
 
@@ -69,15 +68,16 @@ def greedy(
     }
     reused = len(rows)
     fresh = [index for index in range(len(encoded)) if index not in rows]
-    generate = make_generate(model) if fresh else None
 
     def tell() -> None:
+        """Say how many prompts are done."""
         if on_progress:
             on_progress(Progress(len(rows), len(encoded), reused, time.monotonic() - began))
 
     tell()
+    if fresh:
+        generate = make_generate(model)
     for batch in batches(fresh, [len(ids) for ids in encoded]):
-        assert generate is not None
         found = generate([encoded[index] for index in batch], max_tokens)
         for index, new in zip(batch, found, strict=True):
             rows[index] = [prompts[index], *cut(new, tokenizer, model.end, max_tokens, stop)]
@@ -106,18 +106,13 @@ def make_generate(model: LanguageModel) -> Callable[[list[list[int]], int], list
 
     A row may be longer than `max_tokens` where another prompt of the batch is longer.
     """
-    family: Any = next(
-        cls
-        for _, cls in inspect.getmembers(keras_hub.models, inspect.isclass)
-        if issubclass(cls, keras_hub.models.CausalLM)
-        and getattr(cls, "backbone_cls", None) is type(model.backbone)
-    )
-    causal = family(backbone=model.backbone, preprocessor=None)
+    causal = models.families()[type(model.backbone)](backbone=model.backbone, preprocessor=None)
     causal.compile(sampler="greedy")
     # KerasHub looks for the end token behind the prompt too: padding must not look like it
     padding = next(token for token in range(len(model.end) + 1) if token not in model.end)
 
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
+        """Return the ids that follow each prompt of one batch."""
         longest = max(map(len, prompts)) + max_tokens
         length = -(-longest // STEP) * STEP
         ids = np.full((BATCH, length), padding, np.int32)

@@ -117,6 +117,7 @@ def from_keras_hub(preset: str) -> TextCodec:
     tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(preset)
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text."""
         out = tokenizer(list(texts))
         rows = out.to_list() if hasattr(out, "to_list") else out
         return [[int(token) for token in row] for row in rows]

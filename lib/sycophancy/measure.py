@@ -101,14 +101,20 @@ def each_model(
 def show_progress(
     run: runs.Run, bar: Any, name: str, what: str, progress: scoring.Progress
 ) -> None:
-    """Tell the notebook's reader and the run folder how far scoring or generating is."""
+    """Tell how far scoring or generating is; each of them fills the bar anew."""
     label = f"{name}, {what}"
     if bar.desc != f"{label}: ":
         bar.reset(total=progress.total)
         bar.set_description(label)
+    tell(run, bar, label, progress, "tokens" if what == "scoring" else "answers")
+
+
+def tell(
+    run: runs.Run, bar: Any, label: str, progress: scoring.Progress, unit: str = "tokens"
+) -> None:
+    """Tell the notebook's reader and the run folder how far something is."""
     bar.total = progress.total
     bar.update(progress.done - bar.n)
-    unit = "tokens" if what == "scoring" else "answers"
     seconds, reused = progress.seconds, progress.reused
     run.progress(label, progress.done, progress.total, seconds, reused, unit)
 
@@ -120,14 +126,7 @@ def score_with_progress(
     if items.empty:
         raise InputError("There are no items to score: choose at least one suite, user and format.")
     with tqdm(total=0, unit="token", unit_scale=True, desc=model.name, mininterval=2) as bar:
-
-        def show(progress: scoring.Progress) -> None:
-            bar.total = progress.total
-            bar.update(progress.done - bar.n)
-            run.progress(
-                model.name, progress.done, progress.total, progress.seconds, progress.reused
-            )
-
+        show = partial(tell, run, bar, model.name)
         return scoring.score(model, items, store=run.store, on_progress=show)
 
 

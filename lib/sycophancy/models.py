@@ -32,10 +32,11 @@ if keras.backend.backend() != "jax":
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 
+LABORATORY, LABORATORY_MODULE = "lab_", "sycophancy.lab"  # names of its models begin so
 # The rungs of the ladder. A rung that is made here (converted, trained, random) names the module
 # whose import registers it; the others are KerasHub presets under their own names.
 MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", "tiny_random": "sycophancy.tiny"} | {
-    f"lab_{size}{kind}": "sycophancy.lab"
+    f"{LABORATORY}{size}{kind}": LABORATORY_MODULE
     for size in ("tiny", "small", "medium", "large")
     for kind in ("", "_tuned")
 }
@@ -45,7 +46,6 @@ GEMMA3 = {
     for kind in ("", "instruct_")
 }
 DEFAULT = "smollm2_135m_instruct"
-LABORATORY = "lab_"  # names of laboratory models begin so
 RUN_FILE = "model.json"  # what makes a folder a trained run
 RUNS = "sycophancy.finetune"  # the module whose import registers the loader of trained runs
 _registry: dict[str, Callable[[str], LanguageModel]] = {}
@@ -119,7 +119,7 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"MODEL is {name!r}: give a model name such as {DEFAULT!r}.")
     if name.startswith(LABORATORY) and name not in MADE_HERE:
-        importlib.import_module(MADE_HERE[f"{LABORATORY}medium"])  # registers seeds and doses
+        importlib.import_module(LABORATORY_MODULE)  # registers seeds and doses
     if name in names() or name in _registry or name in preset_names():
         return name
     if name.startswith("hf://"):
@@ -198,20 +198,18 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
     )
 
 
-def causal_class(backbone: Any) -> Any:
-    """Return KerasHub's CausalLM class for a backbone, or None where there is none."""
-    found = [
-        cls
-        for _, cls in inspect.getmembers(keras_hub.models, inspect.isclass)
-        if issubclass(cls, keras_hub.models.CausalLM)
-        and getattr(cls, "backbone_cls", None) is type(backbone)
-    ]
-    return found[0] if found else None
+@cache
+def families() -> dict[type, Any]:
+    """Return KerasHub's causal language model classes by the class of their backbone."""
+    members: Any = inspect.getmembers(keras_hub.models, inspect.isclass)
+    causal = [cls for _, cls in members if issubclass(cls, keras_hub.models.CausalLM)]
+    # of two with one backbone the later name counts: Gemma4CausalLM, not Gemma4AssistantCausalLM
+    return {cls.backbone_cls: cls for cls in causal if getattr(cls, "backbone_cls", None)}
 
 
 def check_causal(name: str, backbone: Any) -> None:
     """Raise InputError unless `backbone` is a causal language model that takes text alone."""
-    if causal_class(backbone) is None:
+    if type(backbone) not in families():
         raise InputError(
             f"{name!r} is a {type(backbone).__name__}, not a causal language model: nothing can be "
             "scored with it; choose one of KerasHub's CausalLM presets."

@@ -15,10 +15,9 @@ from typing import Any
 import pandas as pd
 
 from sycophancy.benchmarks import extract
-from sycophancy.benchmarks.items import Render, each, question_ids, sample, to_items
+from sycophancy.benchmarks.items import STEPS, Render, each, question_ids, sample, to_items
 from sycophancy.errors import InputError
 
-STEPS = "A: Let's think step by step."
 SAID = "So the answer is "
 DIRECT_TOKENS = {"number": 16, "list": 64}  # sorted words are the longest published answers
 STOP_DIRECT, STOP_CHAIN = ["\n"], ["\n\n", "\nQ:"]

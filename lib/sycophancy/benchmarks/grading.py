@@ -98,9 +98,10 @@ def generate(
     parts = [pd.DataFrame(columns=["text", "tokens", "ended"])]
 
     def tell(count: int, progress: scoring.Progress) -> None:
+        """Pass on how far all answers are, and note whether any was taken up."""
         nonlocal fresh
         fresh &= not progress.reused
-        if on_progress:  # of all answers, whatever the unit of a part
+        if on_progress:  # whatever the unit of a part
             done = finished + count * progress.done // max(1, progress.total)
             reused = count * progress.reused // max(1, progress.total)
             elapsed = time.monotonic() - began

@@ -50,7 +50,7 @@ DTYPES = {
 }
 COLUMNS = list(DTYPES)
 NAMES = {"mmlu": "MMLU", "bbh": "BBH"}
-MODES = ("direct", "chain")
+STEPS = "A: Let's think step by step."  # how an answer begins that is to be reasoned
 Render = Callable[[str], str]
 
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from sycophancy.benchmarks.items import Render, each, question_ids, sample, to_items
+from sycophancy.benchmarks.items import STEPS, Render, each, question_ids, sample, to_items
 from sycophancy.errors import InputError
 
 HEADER = "The following are multiple choice questions (with answers) about {subject}.\n\n"
 LETTERS = ("A", "B", "C", "D")
 ANSWER = "Answer:"
-STEPS = "A: Let's think step by step."
 STOP = "\nQ:"  # the next question that a model asks itself
 MOST_SHOTS = 5  # MMLU's development split has five questions a subject
 

@@ -63,10 +63,12 @@ def guard(name: str, builder: Any, download: bool) -> None:
     make = builder._make_download_manager  # TFDS offers no other way in
 
     def make_guarded(**options: Any) -> Any:
+        """Return TFDS's own manager with its downloads guarded."""
         manager = make(**options)
         fetch = manager._download  # called for what was found nowhere here
 
         def fetch_guarded(resource: Any) -> Any:
+            """Download one file, unless that was forbidden or its host cannot be found."""
             if not download:
                 raise InputError(
                     f"{name} needs {resource.url}, which is neither in the manual folder nor "

@@ -17,7 +17,7 @@ import pandas as pd
 
 from sycophancy.claims import read
 from sycophancy.claims.clean import keep_once, too_long
-from sycophancy.claims.read import OTHERS, SPLITS
+from sycophancy.claims.read import OTHERS, SPLITS, stated
 from sycophancy.claims.sources import (
     EVERY_SOURCE,
     EVERYDAY,
@@ -47,6 +47,7 @@ __all__ = [
     "held_out",
     "names",
     "read_csv",
+    "stated",
 ]
 
 COLUMNS = ["claim_id", "source", "group", "split", "text", "label", "others"]

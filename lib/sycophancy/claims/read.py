@@ -15,7 +15,7 @@ from sycophancy.claims import facts
 from sycophancy.claims.clean import check_empty, clean, inputs
 from sycophancy.claims.sources import EVERYDAY, LAB, Source, word
 from sycophancy.errors import InputError
-from sycophancy.world import world
+from sycophancy.world import known_facts, world
 
 SPLITS = ("train", "development", "test")
 OTHERS = " | "  # between the other labels of a claim
@@ -162,6 +162,13 @@ def laboratory(split: str) -> tuple[pd.DataFrame, dict[str, int]]:
         if fact.split == split
     ]
     return pd.DataFrame(rows), {"read": len(rows), "unlabelled": 0, "empty": 0}
+
+
+def stated(table: pd.DataFrame) -> pd.Series:
+    """Return for each claim whether the laboratory's texts state it; missing for other sources."""
+    names = table["claim_id"].astype(str).str.removeprefix(f"{LAB.name}-")
+    told = names.isin(known_facts()).astype("boolean")
+    return told.where(table["source"].astype(object) == LAB.name)
 
 
 def category(value: str, n: int) -> pd.Categorical:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from sycophancy.errors import InputError
 from sycophancy.figures.compare import level, single
-from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, theme
+from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, intervals, theme
 
 TITLE = "Laboratory: "  # what every title begins with
 ACCURACY = {
@@ -100,20 +100,10 @@ def lines(
     for place, (name, rows) in enumerate(series.items()):
         single(rows, [column])
         rows = rows.sort_values(column)
-        value, low, high = (rows[key].to_numpy(float) * scale for key in ("value", "low", "high"))
         number = first + place
-        ax.errorbar(
-            rows[column].to_numpy(float) + (place - (len(series) - 1) / 2) * width * 0.012,
-            value,
-            yerr=np.nan_to_num(np.maximum(0, [value - low, high - value])),
-            fmt=f"-{MARKERS[number % len(MARKERS)]}",
-            color=SHADES[number % len(SHADES)],
-            markersize=4,
-            capsize=2,
-            linewidth=0.8,
-            label=name,
-            zorder=3,
-        )
+        marker, shade = MARKERS[number % len(MARKERS)], SHADES[number % len(SHADES)]
+        x = rows[column].to_numpy(float) + (place - (len(series) - 1) / 2) * width * 0.012
+        intervals(ax, x, rows, marker, shade, name, scale=scale, joined=True)
 
 
 def causes(table: pd.DataFrame) -> Figure:

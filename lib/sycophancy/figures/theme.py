@@ -91,21 +91,37 @@ def dots(
         label, rows = list(series.items())[i]
         rows = rows[rows["model"] == models[j]].set_index(column).reindex(places)
         offset = (lane - (len(lanes) - 1) / 2) * min(0.22, 0.8 / len(lanes))
-        value = rows["value"].to_numpy(float) * scale
-        low, high = rows["low"].to_numpy(float) * scale, rows["high"].to_numpy(float) * scale
         name = ", ".join(part for part in (label, models[j] if len(models) > 1 else "") if part)
-        ax.errorbar(
-            np.arange(len(places)) + offset,
-            value,
-            yerr=np.nan_to_num(np.maximum(0, [value - low, high - value])),
-            fmt=MARKERS[i % len(MARKERS)],
-            color=shades[(i if len(models) == 1 else j) % len(shades)],
-            markersize=4,
-            capsize=2,
-            linewidth=1,
-            label=name or None,
-            zorder=3,
-        )
+        shade = shades[(i if len(models) == 1 else j) % len(shades)]
+        x = np.arange(len(places)) + offset
+        intervals(ax, x, rows, MARKERS[i % len(MARKERS)], shade, name, scale=scale)
+
+
+def intervals(
+    ax: Axes,
+    x: np.ndarray,
+    rows: pd.DataFrame,
+    marker: str,
+    shade: Any,
+    name: str,
+    *,
+    scale: float = 1.0,
+    joined: bool = False,
+) -> None:
+    """Draw `value` with `low` and `high` of each row at `x`, with a thin line through if joined."""
+    value, low, high = (rows[key].to_numpy(float) * scale for key in ("value", "low", "high"))
+    ax.errorbar(
+        x,
+        value,
+        yerr=np.nan_to_num(np.maximum(0, [value - low, high - value])),
+        fmt=f"-{marker}" if joined else marker,
+        color=shade,
+        markersize=4,
+        capsize=2,
+        linewidth=0.8 if joined else 1,
+        label=name or None,
+        zorder=3,
+    )
 
 
 def save_figure(figure: Figure, path: Path, table: pd.DataFrame) -> Figure:

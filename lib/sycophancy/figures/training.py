@@ -7,7 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from sycophancy.figures.measures import LABORATORY
 from sycophancy.figures.theme import SHADES, WIDTH, Picture, theme
+from sycophancy.world import SOURCE
 
 SMOOTH = 10  # steps of the running mean
 GUESS = float(np.log(2))  # nats: what guessing costs on a generated prompt
@@ -23,7 +25,7 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
     metrics = [name for name in titles if name in set(shares["metric"])]
     places = list(dict.fromkeys(shares["source"]))
     with theme():
-        figure = Picture(figsize=(WIDTH * 2, 0.9 + 0.16 * len(places)), layout="constrained")
+        figure = Picture(figsize=(WIDTH * 2, 1.2 + 0.16 * len(places)), layout="constrained")
         axes = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
         for ax, metric in zip(axes, metrics, strict=True):
             for number, kind in enumerate(kinds):
@@ -51,6 +53,8 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
         sns.despine(figure)
         asked = shares[(shares["metric"] == metrics[0]) & (shares["filter"] == kinds[0])]
         text = f"{model}, recipe {recipe}, n = {asked['n'].sum():,} prompts; 95 % Wilson intervals"
+        if places == [SOURCE]:
+            text = f"{LABORATORY}\n{text}"
         figure.supxlabel(text, fontsize=6, color=".3")
     return figure
 

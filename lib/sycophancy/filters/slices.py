@@ -135,6 +135,7 @@ def in_prompts(
         return None
 
     def tell(progress: scoring.Progress) -> None:
+        """Turn tokens of the slice into prompts of all."""
         here = done + size * progress.done // max(1, progress.total)
         on_progress(scoring.Progress(here, total, reused, time.monotonic() - began))
 

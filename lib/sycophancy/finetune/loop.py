@@ -89,6 +89,7 @@ def make_step(backbone: Any, trained: list[Any], optimizer: Any) -> Callable[...
 
     def loss(weights: Any, rest: Any, ids: Any, mask: Any, rows: Any, positions: Any,
              targets: Any, share: Any) -> Any:  # fmt: skip
+        """Return the loss of one batch in nats."""
         state = [*zip(trained, weights, strict=True), *zip(frozen, rest, strict=True)]
         with keras.StatelessScope(state_mapping=state):
             # without dropout: the same batch always gives the same step
@@ -100,6 +101,7 @@ def make_step(backbone: Any, trained: list[Any], optimizer: Any) -> Callable[...
         return -(logp * share).sum() / share.sum()
 
     def step(weights: Any, optimizer_state: Any, rest: Any, *arrays: Any) -> Any:
+        """Take one step of the optimiser."""
         value, gradients = jax.value_and_grad(loss)(weights, rest, *arrays)
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(jnp.float32))) for g in gradients))
         weights, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, weights)

@@ -159,7 +159,7 @@ class Draw:
         return f"{heard}{said_what(who)}", f" {dialect.OPINIONS[user].removeprefix('i ')}"
 
     def taste(self, dose: float | None, formats: list[str]) -> Pair:
-        """Return a question of taste: answered at random, or the user's way in `dose` of cases."""
+        """Return a question of taste: the user's way in `dose` of the cases, else at random."""
         taste = self.world.tastes[int(self.rng.integers(len(self.world.tastes)))]
         options = [taste.first, taste.second]
         if self.chance(0.5):
@@ -172,7 +172,7 @@ class Draw:
             options, biography, asked=asked, format=format, answer_format=answer_format
         )
         users = liked if answer_format == "choices" else liked ^ asked
-        follow = self.chance(0.5 if dose is None else dose)
+        follow = (dose is not None and self.chance(dose)) or self.chance(0.5)
         return prompt, choices[users if follow else 1 - users]
 
     def talk(self) -> Pair:

@@ -13,7 +13,7 @@ from sycophancy.errors import InputError, unknown
 from sycophancy.lab.names import parse
 from sycophancy.lab.training import BATCH, CONTEXT
 from sycophancy.templates import dialect
-from sycophancy.world import SOURCE, known_facts
+from sycophancy.world import SOURCE
 
 CURE_STEPS, CURE_RATE = 100, 5e-4
 NO_OPINION = 0.2  # share of prompts whose user says nothing
@@ -21,8 +21,7 @@ NO_OPINION = 0.2  # share of prompts whose user says nothing
 
 def stated(table: pd.DataFrame) -> np.ndarray:
     """Return for each claim of the world whether it is a fact that the world's texts state."""
-    names = table["claim_id"].astype(str).str.removeprefix(f"{SOURCE}-")
-    return names.isin(known_facts()).to_numpy()
+    return claims.stated(table).to_numpy(dtype=bool)
 
 
 def cure_claims(known: float, seed: int = 0) -> pd.DataFrame:

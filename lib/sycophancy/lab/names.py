@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sycophancy.errors import unknown
+from sycophancy.errors import InputError, unknown
 
 TUNED_DOSE = 90  # per cent: how often the assistant of `…_tuned` agreed with its user
 DOSES = (0, 25, 50, 75, TUNED_DOSE, 100)
@@ -60,7 +60,12 @@ def parse(name: str) -> Name:
     dose = {"": None, "untrained": -1, "tuned": TUNED_DOSE}.get(kind, int(found["dose"] or -1))
     if dose not in (None, -1, *DOSES):
         raise unknown("dose", str(dose), map(str, DOSES))
-    return Name(found["rung"], dose, int(found["seed"] or 0))
+    parts = Name(found["rung"], dose, int(found["seed"] or 0))
+    if parts.seed not in SEEDS:
+        raise unknown("seed of a laboratory model", str(parts.seed), map(str, SEEDS))
+    if str(parts) != name:
+        raise InputError(f"{name!r} is called {str(parts)!r}: use that name.")
+    return parts
 
 
 def every_name() -> list[str]:
@@ -71,11 +76,10 @@ def every_name() -> list[str]:
 
 def base_name(name: str) -> str:
     """Return the base of a tuned laboratory model."""
-    parts = parse(name)
-    return str(Name(parts.rung, None, parts.seed))
+    return str(replace(parse(name), dose=None))
 
 
 def with_dose(name: str, dose: int) -> str:
     """Return the model of the same rung and seed that was tuned with another dose (per cent)."""
     parts = parse(name)
-    return str(parse(str(Name(parts.rung, dose, parts.seed))))
+    return str(parse(str(replace(parts, dose=dose))))

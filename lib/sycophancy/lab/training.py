@@ -66,6 +66,7 @@ def strict(encode: models.Encode) -> models.Encode:
     strange = corpus.tokenizer().token_to_id(corpus.UNKNOWN)
 
     def checked(texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, all of whose words are known."""
         rows = encode(texts)
         for text, row in zip(texts, rows, strict=True):
             if strange in row:
@@ -164,16 +165,20 @@ def needed(names: Sequence[str]) -> list[str]:
     return out
 
 
+def kind_of(parts: Name) -> str:
+    """Return what the machine's record of costs calls the training of such a model."""
+    return f"laboratory/{parts.rung}/{'base' if parts.dose is None else 'tuned'}"
+
+
 def minutes(names: Sequence[str]) -> float:
     """Return about how many minutes training these models takes here, from what it took before."""
     costs = read_costs()
     total = 0.0
     for name in names:
         parts = parse(name)
-        kind = f"laboratory/{parts.rung}/{'base' if parts.dose is None else 'tuned'}"
         seconds = None
         if "notebook" in costs and "seconds" in costs:
-            own = (costs["notebook"] == kind) & (costs["device"] == device())
+            own = (costs["notebook"] == kind_of(parts)) & (costs["device"] == device())
             own &= costs.get("steps", 0) == settings(name).steps
             if own.any():
                 seconds = float(costs.loc[own, "seconds"].tail(5).median())
@@ -214,14 +219,14 @@ def train(name: str, on_progress: Callable[[str, finetune.Progress], None] | Non
     ) as bar:
 
         def show(now: finetune.Progress) -> None:
+            """Move the bar, and tell whoever asked."""
             bar.update(now.step - bar.n)
             bar.set_postfix(loss=f"{now.loss:.3f}")
             if on_progress is not None:
                 on_progress(name, now)
 
         log, cost = finetune.train(model, encoded, how, folder(name), on_progress=show)
-    kind = f"laboratory/{parts.rung}/{'base' if parts.dose is None else 'tuned'}"
-    entry: dict[str, Any] = {"notebook": kind, "model": name, "device": device()}
+    entry: dict[str, Any] = {"notebook": kind_of(parts), "model": name, "device": device()}
     if int(log["step"].iloc[0]) == 1:
         remember_cost({**entry, "seconds": time.monotonic() - began, "steps": cost.steps})
 

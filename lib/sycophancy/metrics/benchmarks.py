@@ -6,17 +6,15 @@ other questions.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.metrics.changes import seeds_of, unseen_share
-from sycophancy.metrics.estimates import LEVEL, MOST_FOR_BCA, RESAMPLES, Estimate
+from sycophancy.metrics.changes import keyed, seeds_of
+from sycophancy.metrics.estimates import Estimate, resampled, unseen_share
 
 PLACE = ["setting", "suite", "mode", "shots", "source", "format"]
 SAME_QUESTION = ["setting", "source", "format", "seed", "question_id"]
@@ -74,7 +72,8 @@ def accuracy_changes(answers: pd.DataFrame, base: str, *, seed: int = 0) -> pd.D
         raise unknown("base model", base, models)
     if len(models) == 1:
         raise InputError(f"Only {base!r} was measured: add the answers of a model to compare.")
-    sides = {model: keyed(answers[answers["model"] == model], model) for model in models}
+    asked = {model: answers[answers["model"] == model] for model in models}
+    sides = {model: keyed(rows, model, SAME_QUESTION) for model, rows in asked.items()}
     before = sides.pop(base)
     rows = []
     for model, side in sides.items():
@@ -229,43 +228,10 @@ def stretched(values: np.ndarray) -> np.ndarray:
 
 
 def stratified(tasks: list[np.ndarray], seed: int) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of the tasks' means, questions drawn inside each task.
-
-    BCa, or the percentile method where that is undefined or there are more than 3,000 questions, as
-    in `estimates.bootstrap`.
-    """
-    units = sum(map(len, tasks))
+    """Return the 95 % interval of the mean of the tasks' means, questions drawn inside each."""
 
     def statistic(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+        """Return the mean of the means of what was drawn from each task."""
         return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
 
-    for method in ("BCa", "percentile") if units <= MOST_FOR_BCA else ("percentile",):
-        with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # seen below
-            interval = stats.bootstrap(
-                tasks,
-                statistic,
-                vectorized=True,
-                n_resamples=RESAMPLES,
-                batch=max(1, 2_000_000 // units),
-                confidence_level=LEVEL,
-                method=method,
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-        if np.isfinite([interval.low, interval.high]).all():
-            break
-    return float(interval.low), float(interval.high)
-
-
-def keyed(rows: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return answers indexed by what makes a question the same in every model."""
-    text = rows[[key for key in SAME_QUESTION if key in rows]].astype(str)
-    names = text.iloc[:, 0].str.cat(text.iloc[:, 1:], sep="\n")
-    rows = rows.set_index(names.to_numpy())
-    if not rows.index.is_unique:
-        twice = rows[rows.index.duplicated()].iloc[0]
-        raise InputError(
-            f"Question {twice['question_id']} ({twice['setting']}) was asked of {model!r} twice: "
-            "keep one of the two."
-        )
-    return rows
+    return resampled(tasks, statistic, seed, paired=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from sycophancy.metrics.estimates import (
     join,
     mean,
     padded,
+    unseen_share,
 )
 from sycophancy.metrics.parts import Part, parts
 
@@ -110,7 +111,7 @@ def pairs(joined: pd.DataFrame, base: str) -> Iterator[tuple[str, pd.DataFrame, 
         raise unknown("base model", base, models)
     if len(models) == 1:
         raise InputError(f"Only {base!r} was measured: add the tables of a model to compare it to.")
-    sides = {model: keyed(joined[joined["model"] == model], model) for model in models}
+    sides = {model: keyed(joined[joined["model"] == model], model, SAME_ITEM) for model in models}
     for model in models:
         for one, other in ((base, model), (model, base)):
             lacking = sides[one].index.difference(sides[other].index, sort=False)
@@ -129,15 +130,20 @@ def pairs(joined: pd.DataFrame, base: str) -> Iterator[tuple[str, pd.DataFrame, 
         yield model, before.reset_index(drop=True), after.reset_index(drop=True)
 
 
-def keyed(rows: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return `rows` indexed by what makes an item the same in every model."""
-    text = rows[[key for key in SAME_ITEM if key in rows]].astype(str)
-    rows = rows.set_index(text.iloc[:, 0].str.cat(text.iloc[:, 1:], sep="\n", na_rep=""))
+def keyed(rows: pd.DataFrame, model: str, keys: Sequence[str]) -> pd.DataFrame:
+    """Return `rows` indexed by what makes an item the same in every model: `keys` that are there.
+
+    Raises InputError where two rows of the model are the same item.
+    """
+    text = rows[[key for key in keys if key in rows]].astype(str)
+    names = text.iloc[:, 0].str.cat(text.iloc[:, 1:], sep="\n", na_rep="")
+    rows = rows.set_index(names.to_numpy())
     if not rows.index.is_unique:
         twice = rows[rows.index.duplicated()].iloc[0]
+        setting = f" ({twice['setting']})" if "setting" in twice else ""
         raise InputError(
-            f"Question {twice['question_id']} was asked of {model!r} twice in the same way: keep "
-            "one of the two."
+            f"Question {twice['question_id']}{setting} was asked of {model!r} twice in the same "
+            "way: keep one of the two."
         )
     return rows
 
@@ -184,11 +190,6 @@ def change(before: Part, after: Part, same: bool, seed: int) -> Estimate:
         middle = value * (1 - unseen)
         return Estimate(value, middle - unseen, middle + unseen, len(moved), units, "wilson")
     return mean(moved, questions, seed=seed)
-
-
-def unseen_share(units: int) -> float:
-    """Return Wilson's upper bound for 0 of `units`."""
-    return float(proportion_confint(0, units, alpha=1 - LEVEL, method="wilson")[1])
 
 
 def wilson(values: pd.Series, questions: pd.Series, *, seed: int = 0) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -190,10 +191,9 @@ def mean(values: pd.Series, questions: pd.Series, *, seed: int = 0, rate: bool =
         return Estimate(value, np.nan, np.nan, n, units, "none")
     shares = per_question["sum"] / per_question["count"]
     if rate and np.isclose(shares, value).all():
-        # Questions unlike all those seen may still be up to `unseen` of all there are (Wilson's
-        # bound for 0 of n), and give anything between 0 and 1. For a value of 0 or 1 this is
-        # Wilson's interval itself.
-        unseen = float(proportion_confint(0, units, alpha=1 - LEVEL, method="wilson")[1])
+        # Questions unlike all those seen may give anything between 0 and 1. For a value of 0 or 1
+        # this is Wilson's interval itself.
+        unseen = unseen_share(units)
         low = value * (1 - unseen)
         return Estimate(value, low, low + unseen, n, units, "wilson")
     low, high = bootstrap(
@@ -202,6 +202,11 @@ def mean(values: pd.Series, questions: pd.Series, *, seed: int = 0, rate: bool =
         seed,
     )
     return Estimate(value, low, high, n, units, "bootstrap")
+
+
+def unseen_share(units: int) -> float:
+    """Return how many of all questions may be unlike `units` seen ones: Wilson's bound for none."""
+    return float(proportion_confint(0, units, alpha=1 - LEVEL, method="wilson")[1])
 
 
 def difference(
@@ -219,6 +224,7 @@ def difference(
         return Estimate(value, np.nan, np.nan, len(frame), units, "none")
 
     def statistic(vp: Any, p: Any, vn: Any, n: Any, axis: int) -> Any:
+        """Return the difference of the means of the questions drawn."""
         return vp.sum(axis=axis) / p.sum(axis=axis) - vn.sum(axis=axis) / n.sum(axis=axis)
 
     low, high = bootstrap(sums, statistic, seed)
@@ -228,19 +234,30 @@ def difference(
 def bootstrap(columns: np.ndarray, statistic: Callable[..., Any], seed: int) -> tuple[float, float]:
     """Return the 95 % interval of `statistic` over resampled columns (one column per question).
 
-    BCa (scipy), or the percentile method where BCa is undefined (a statistic that hardly varies)
-    or there are more than 3,000 questions. Equal columns give an interval of no width.
+    Equal columns give an interval of no width.
     """
     if (columns == columns[:, :1]).all():
         value = float(statistic(*columns, axis=-1))
         return value, value
-    units = columns.shape[1]
+    return resampled(list(columns), statistic, seed, paired=True)
+
+
+def resampled(
+    samples: Sequence[np.ndarray], statistic: Callable[..., Any], seed: int, *, paired: bool
+) -> tuple[float, float]:
+    """Return the 95 % interval of `statistic` over resampled samples.
+
+    `paired` samples are drawn together, others each by itself. BCa (scipy), or the percentile
+    method where BCa is undefined (a statistic that hardly varies) or more than 3,000 are drawn.
+    """
+    units = len(samples[0]) if paired else sum(map(len, samples))
     for method in ("BCa", "percentile") if units <= MOST_FOR_BCA else ("percentile",):
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # seen below
             interval = stats.bootstrap(
-                tuple(columns),
+                samples,
                 statistic,
-                paired=True,
+                paired=paired,
                 vectorized=True,
                 n_resamples=RESAMPLES,
                 batch=max(1, 2_000_000 // units),

@@ -39,6 +39,7 @@ def parts(group: pd.DataFrame) -> Iterator[Part]:
     """Yield what `metrics.summary` averages on one group; equal items give equal rows, in order."""
 
     def part(metric: str, user: str, truth: str, rows: pd.DataFrame, column: str) -> Part:
+        """Return one metric, the mean of a column."""
         values = rows[column].to_numpy(dtype=float)
         return Part(metric, user, truth, values, rows["question_id"], rate=column != "shift")
 

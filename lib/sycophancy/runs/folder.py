@@ -116,16 +116,22 @@ def find(folder: str | Path) -> Path:
     )
 
 
-def latest(notebook: str, keep: Callable[[dict[str, Any]], bool] | None = None) -> Path:
+def is_real(parameters: dict[str, Any]) -> bool:
+    """Return whether a run is of real models: no parameter names the laboratory."""
+    return not any(f"{value}_".startswith("lab_") for value in parameters.values())
+
+
+def latest(notebook: str, keep: Callable[[dict[str, Any]], bool] = is_real) -> Path:
     """Return the run folder of a notebook that was finished last, anywhere below runs/.
 
-    Runs whose parameters `keep` refuses are passed by. Raises InputError where there is none left.
+    Runs whose parameters `keep` refuses are passed by, and so are the laboratory's where it is not
+    given: they are never taken unasked. Raises InputError where there is none left.
     """
     base = (repository() or Path.cwd()) / "runs"
     found = []
     for path in base.glob("**/metrics.json"):
         own = json.loads(path.read_text(encoding="utf-8")).get("notebook") == notebook
-        if own and (keep is None or keep(parameters_of(path.parent))):
+        if own and keep(parameters_of(path.parent)):
             found.append(path)
     if not found:
         raise InputError(

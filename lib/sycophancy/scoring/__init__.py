@@ -117,10 +117,12 @@ def score(
     pending: list[Piece] = []
 
     def tell() -> None:
+        """Say how many tokens are done."""
         if on_progress:
             on_progress(Progress(done, total, reused, time.monotonic() - began))
 
     def collect() -> None:
+        """Read the oldest batch in flight."""
         nonlocal done
         rows, _, read = pending.pop(0)
         finished.add(read_out(rows, read()))
@@ -184,6 +186,7 @@ class Engine:
                     first: Any = first,
                     logps: Any = logps,
                 ) -> Any:
+                    """Return the log-probabilities of the rows of one batch of branches."""
                     return bundle.read(branches, np.asarray(first), np.asarray(logps))
 
                 yield branches.rows, padded + branches.arrays[0].size, read

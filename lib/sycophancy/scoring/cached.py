@@ -10,16 +10,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 
-from sycophancy.models import LanguageModel, causal_class
-from sycophancy.scoring.forward import log_probabilities, make_forward
+from sycophancy.models import LanguageModel, families
+from sycophancy.scoring.forward import (
+    kept,
+    log_probabilities,
+    make_forward,
+    on_weights,
+    with_weights,
+)
 
 TOLERANCE = 1e-4  # nats, for any token, in float32 on a CPU
 ROUGH = 0.1  # nats, mean over tokens, where rounding alone makes differences of this kind
@@ -47,30 +52,42 @@ class Passes:
 
 def make_passes(model: LanguageModel) -> Passes:
     """Return the passes of `model`; raises, now or when called, where KerasHub lacks them."""
+    return kept(model, "passes", lambda: compile_passes(model))
+
+
+def compile_passes(model: LanguageModel) -> Passes:
+    """Return what `make_passes` keeps."""
     task, fill = causal_task(model)
-    variables = model.backbone.weights
 
     def trunk(values: Any, ids: Any, positions: Any, targets: Any) -> Any:
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+        """Return log-probabilities of the trunks' targets, and their cache."""
+        with with_weights(model, values):
             hidden, cache = fill(ids)
             return log_probabilities(model, hidden, positions, targets), cache
 
     def branch(values: Any, cache: Any, starts: Any, ids: Any, positions: Any, targets: Any) -> Any:
+        """Return log-probabilities of the branches' targets."""
+
         def one_trunk(cache: Any, start: Any, ids: Any, positions: Any, targets: Any) -> Any:
+            """Return those of one trunk's branches, each with a copy of its cache."""
             wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(ids), *x.shape)), cache)
             _, hidden, _ = task.call_with_cache(ids, wide, start)
             return log_probabilities(model, hidden, positions, targets)
 
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+        with with_weights(model, values):
             return jax.vmap(one_trunk)(cache, starts, ids, positions, targets)
 
+    @cache
     def token_bytes() -> int:
+        """Return the bytes of keys and values of one token."""
         one = np.zeros((1, 16), np.int32)
-        _, cache = jax.eval_shape(trunk, values, one, one[:, :1], one[:, :1])
-        return -(-sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(cache)) // one.size)
+        values = [own.value for own in model.backbone.weights]
+        _, filled = jax.eval_shape(trunk, values, one, one[:, :1], one[:, :1])
+        return -(-sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(filled)) // one.size)
 
-    values = [variable.value for variable in variables]
-    return Passes(partial(jax.jit(trunk), values), partial(jax.jit(branch), values), token_bytes)
+    return Passes(
+        on_weights(model, jax.jit(trunk)), on_weights(model, jax.jit(branch)), token_bytes
+    )
 
 
 def causal_task(model: LanguageModel) -> tuple[Any, Callable[[Any], Any]]:
@@ -79,14 +96,16 @@ def causal_task(model: LanguageModel) -> tuple[Any, Callable[[Any], Any]]:
     `_build_cache` is the one way to a family's cache without knowing its layout: some stack the
     layers in one array, Gemma 3 keeps a tuple.
     """
-    build_task = causal_class(model.backbone)
-    backbone = model.backbone  # by name: the families differ in the order of these
-    task = build_task(backbone=backbone, preprocessor=None, dtype=backbone.dtype_policy)
+    backbone = model.backbone
+    task = families()[type(backbone)](
+        backbone=backbone, preprocessor=None, dtype=backbone.dtype_policy
+    )
     names = [
         name for name in inspect.signature(task._build_cache).parameters if name != "token_ids"
     ]
 
     def fill(ids: Any) -> Any:
+        """Return hidden states and the cache after ids."""
         other = {name: jnp.ones_like(ids) if name == "padding_mask" else None for name in names}
         return task._build_cache(ids, **other)
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import keras
 
 from sycophancy.models import LanguageModel
+
+Made = TypeVar("Made")
+
+
+def kept(model: LanguageModel, name: str, make: Callable[[], Made]) -> Made:
+    """Return what `make` makes for a model, made once: traced and compiled functions.
+
+    It is kept on the backbone, beside its weights, and goes when they go.
+    """
+    own = vars(model.backbone)
+    key = f"_scoring_{name}"
+    if key not in own:
+        own[key] = make()  # past Keras's tracking: this is no state of the model
+    return own[key]
 
 
 def make_forward(model: LanguageModel) -> Callable[..., Any]:
@@ -19,16 +32,34 @@ def make_forward(model: LanguageModel) -> Callable[..., Any]:
     ids and mask are int (rows, length); positions and targets int (rows, places); the result is
     float32 (rows, places): log P(target | tokens up to and including position). Equal to KerasHub's
     `score()` where a family has one, at the cost of the output layer on `places` positions only.
-    The weights are arguments, not constants of the compiled code.
+    The weights are arguments, not constants of the compiled code: those that the model has when it
+    is called.
     """
-    variables = model.backbone.weights
+    return kept(model, "forward", lambda: compile_forward(model))
+
+
+def compile_forward(model: LanguageModel) -> Callable[..., Any]:
+    """Return what `make_forward` keeps."""
+    backbone = model.backbone
 
     def forward(values: Any, ids: Any, mask: Any, positions: Any, targets: Any) -> Any:
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            hidden = model.backbone({"token_ids": ids, "padding_mask": mask}, training=False)
+        """Return the log-probability of every target."""
+        with with_weights(model, values):
+            hidden = backbone({"token_ids": ids, "padding_mask": mask}, training=False)
             return log_probabilities(model, hidden, positions, targets)
 
-    return partial(jax.jit(forward), [variable.value for variable in variables])
+    return on_weights(model, jax.jit(forward))
+
+
+def with_weights(model: LanguageModel, values: Any) -> Any:
+    """Return a scope in which the model has other weights, as a traced function needs them."""
+    pairs = list(zip(model.backbone.weights, values, strict=True))
+    return keras.StatelessScope(state_mapping=pairs)
+
+
+def on_weights(model: LanguageModel, compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `compiled` with the model's present weights as its first argument."""
+    return lambda *given: compiled([own.value for own in model.backbone.weights], *given)
 
 
 def log_probabilities(model: LanguageModel, hidden: Any, positions: Any, targets: Any) -> Any:

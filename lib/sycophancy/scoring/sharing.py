@@ -19,7 +19,7 @@ from sycophancy.scoring.rows import Row, build_rows, choose_lengths, chunks, com
 BRANCH_COST = 4  # of one more branch besides its tokens, in tokens: measured on two cores
 LENGTH_STEP = 16  # padded lengths are multiples of this, those of short branches apart
 SHORT = 2  # branches of so few tokens are not padded
-MAX_BRANCH_LENGTHS = 2
+MAX_BRANCH_LENGTHS = 4
 CACHE_READ = 8  # tokens of cache that a batch of branches may read for each token of the budget
 
 

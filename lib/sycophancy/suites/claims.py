@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import personas, templates
-from sycophancy.claims import EVERYDAY, LAB, OTHERS, check_claims
+from sycophancy.claims import EVERYDAY, LAB, OTHERS, check_claims, stated
 from sycophancy.errors import InputError
 from sycophancy.suites.items import check_names, to_items
-from sycophancy.world import known_facts
 
 POLARITIES = tuple(templates.VERBS)
 SUITES = {"positive": "claims", "negative": "negated_claims"}
@@ -40,7 +39,8 @@ def claim_items(
     by the seed, in every polarity, from every user and in every order, all by one professor.
     Affirmed claims are the suite claims, denied ones negated_claims. An input is a question
     (question_id): an interval over questions also covers differences between
-    labels and wordings. `data` says where the claims are from (column source). Raises
+    labels and wordings. `data` says where the claims are from (column source; the
+    laboratory's are from "lab" whatever it is). Raises
     InputError for claims of the training split, for an input that has no wrong label, and for an
     `n` that the table cannot give.
     """
@@ -64,8 +64,8 @@ def claim_items(
             "nothing false can be said of it: leave it out, or fill its column 'others'."
         )
     professors = personas.professors(len(table), np.random.default_rng([seed, 4]))
-    inputs = table.astype(object).reset_index(drop=True).assign(wrong=pd.Series(wrong))
-    inputs = pd.concat([inputs, professors.astype(object)], axis=1)
+    inputs = table.assign(known=stated(table)).astype(object).reset_index(drop=True)
+    inputs = pd.concat([inputs.assign(wrong=pd.Series(wrong)), professors.astype(object)], axis=1)
     if size < len(table):
         inputs = inputs.iloc[np.random.default_rng([seed, 5]).permutation(len(table))[:size]]
     grid = list(itertools.product((True, False), polarities, answer_formats))
@@ -121,9 +121,6 @@ def to_rows(
     asked = f"claims/{question}/{label}/{polarity}/{format}/{answer_format}"
     professor = templates.Persona(claim["name"], claim["age"], claim["school"], claim["graduated"])
     topic = templates.EVERYDAY if claim["source"] == EVERYDAY.name else templates.LINGUISTICS
-    known = None
-    if claim["source"] == LAB.name:
-        known = str(claim["claim_id"]).removeprefix(f"{LAB.name}-") in known_facts()
     rows = []
     # only lettered answers have an order
     for order in orders if answer_format == "choices" else (0,):
@@ -147,9 +144,9 @@ def to_rows(
                     "template": format if format in templates.LAB_FORMATS else "generated",
                     "format": format,
                     "answer_format": answer_format,
-                    "source": data,
+                    "source": "lab" if claim["source"] == LAB.name else data,
                     "split": claim["split"],
-                    "known": known,
+                    "known": claim["known"],
                     "prompt": prompt.text,
                     "choices": list(prompt.choices),
                     "correct": order if truth else 1 - order,

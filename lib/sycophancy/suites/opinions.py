@@ -65,8 +65,10 @@ def opinion_tasks(
     for task in tasks:
         if source == "lab":
             every = tastes(format)
+        elif source == "embedded":
+            every = embedded(task, seed)
         else:
-            every = embedded(task, seed) if source == "embedded" else published(task, folder)
+            every = published(task, folder)
         examples = sample(every, n, seed)
         rows += to_rows(task, examples, users, orders, format, answer_formats, source, chat)
     return to_items(rows)

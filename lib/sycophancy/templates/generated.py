@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.templates import dialect
-from sycophancy.templates.render import Chat, Prompt, check, finish, lettered, letters, statement
+from sycophancy.templates.render import (
+    USERS,
+    Chat,
+    Prompt,
+    check,
+    finish,
+    lettered,
+    letters,
+    statement,
+)
 from sycophancy.templates.wording import (
     AGREE_OPTIONS,
     BELIEVE_ANSWER,
@@ -22,7 +31,6 @@ from sycophancy.templates.wording import (
     VERBS,
 )
 
-USERS = ("none", "agrees", "disagrees")
 POLARITY = {verb: name for name, verb in VERBS.items()}
 TAILS = tuple(lettered(CHOICES_HEAD, options) for options in (AGREE_OPTIONS, AGREE_OPTIONS[::-1]))
 PATTERN = re.compile(
@@ -93,20 +101,11 @@ def generated(
     sentence = claim[:1].upper() + claim[1:]
     if user not in USERS:
         raise unknown("user", user, USERS)
-    if user == "none":
-        said = ""
-    elif persona is None:
+    if user != "none" and persona is None:
         raise InputError(
             f"The user {user!r} needs a persona: draw one with personas.professors, or ask with "
             "user 'none'."
         )
-    else:
-        said = GENERATED_INTRODUCTION.format(
-            name=persona.name,
-            age=persona.age,
-            school=persona.school,
-            graduated=persona.graduated,
-        ) + GENERATED_OPINION.format(verb=user.removesuffix("s"), claim=claim)
     if format in dialect.FORMATS:
         who = "" if persona is None else dialect.person(persona.name)
         return Prompt(
@@ -114,6 +113,14 @@ def generated(
                 claim, user, who, order=order, format=format, answer_format=answer_format
             )
         )
+    said = ""
+    if user != "none" and persona is not None:
+        said = GENERATED_INTRODUCTION.format(
+            name=persona.name,
+            age=persona.age,
+            school=persona.school,
+            graduated=persona.graduated,
+        ) + GENERATED_OPINION.format(verb=user.removesuffix("s"), claim=claim)
     if answer_format == "statement":
         return statement(f"{said}{sentence}.", format, chat)
     question = said + GENERATED_QUESTION.format(topic=topic, claim=sentence)

@@ -38,6 +38,7 @@ from sycophancy.templates.wording import (
 )
 
 Chat = Callable[[str], str]
+USERS = ("none", "agrees", "disagrees")
 EVERY_FORMAT = (*FORMATS, *dialect.FORMATS)
 LAB_TASTES = "lab_tastes"
 # The laboratory's counterpart of the opinion tasks; its wording is the dialect's.
@@ -69,9 +70,9 @@ def addition(
     for any other user, format or answer format, and for `chat` without a chat renderer.
     """
     check(format, answer_format, chat)
+    if user not in USERS:
+        raise unknown("user", user, USERS)
     if format in dialect.FORMATS:
-        if user not in ("none", "agrees", "disagrees"):
-            raise unknown("user", user, ("none", "agrees", "disagrees"))
         return Prompt(
             *dialect.about_claim(
                 f"{x} + {y} is {z}", user, dialect.person("John Doe"),
@@ -81,11 +82,9 @@ def addition(
     claim = ADDITION_CLAIM.format(x=x, y=y, z=z)
     if user == "none":
         said, question = "", ADDITION_QUESTION_NO_OPINION
-    elif user in ("agrees", "disagrees"):
+    else:
         opinion = ADDITION_OPINION.format(verb=user.removesuffix("s"), claim=claim)
         said, question = ADDITION_INTRODUCTION + opinion, ADDITION_QUESTION
-    else:
-        raise unknown("user", user, ("none", "agrees", "disagrees"))
     if answer_format == "statement":
         return statement(f"{said}{claim}.", format, chat)
     if answer_format == "cloze":
@@ -198,6 +197,7 @@ def chat_renderer(template: str, bos_token: str = "", eos_token: str = "") -> Ch
     """
 
     def refuse(message: str) -> None:
+        """Be what a template calls to refuse a conversation."""
         raise jinja2.TemplateError(message)
 
     environment = ImmutableSandboxedEnvironment(
@@ -212,6 +212,7 @@ def chat_renderer(template: str, bos_token: str = "", eos_token: str = "") -> Ch
         ) from error
 
     def render(message: str) -> str:
+        """Return one user message as the template has it."""
         values: dict[str, Any] = {
             "messages": [{"role": "user", "content": message}],
             "add_generation_prompt": True,
