@@ -38,7 +38,7 @@ intervene: $(READY)  ## filter, train, measure: make intervene MODEL=hf://owner/
 	@$(BIN)/python -m workflow.intervene --model "$(MODEL)" --claims "$(CLAIMS)" $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))
 
 laboratory: $(READY)  ## train the small models of the laboratory: make laboratory [MODEL=lab_medium_tuned]
-	@$(BIN)/python -m workflow.laboratory $(if $(MODEL),--model "$(MODEL)")
+	@$(BIN)/python -m workflow.laboratory --known $(if $(MODEL),--model "$(MODEL)")
 
 plan: $(READY)  ## notebooks, items, tokens and minutes of PROFILE, before anything starts
 	@$(BIN)/python -m workflow.plan --profile $(PROFILE) $(if $(MODEL),--model "$(MODEL)") $(if $(CLAIMS),--claims "$(CLAIMS)") $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))

@@ -21,6 +21,7 @@ import yaml
 
 from sycophancy import lab
 from sycophancy.errors import InputError
+from sycophancy.world import world
 from workflow import cells, execute, grid, intervene, laboratory, plan, progress, reproduce, tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -269,22 +270,38 @@ def test_figures_of_the_laboratory_never_stand_for_the_real_models(tmp_path: Pat
 
 def test_a_batch_trains_the_laboratory_models_that_its_cells_name() -> None:
     batch = grid.batch("laptop")
-    assert laboratory.names_in(batch) == ["lab_medium", "lab_medium_tuned"]
-    rungs = {lab.parse(name).rung for name in laboratory.names_in(grid.batch("overnight"))}
+    assert grid.laboratory_models(batch) == ["lab_medium", "lab_medium_tuned"]
+    rungs = {lab.parse(name).rung for name in grid.laboratory_models(grid.batch("overnight"))}
     assert rungs == {"small", "medium", "large"}
 
 
-def test_an_interrupt_while_laboratory_models_are_trained_is_no_traceback(
+def test_laboratory_models_are_trained_in_a_process_of_their_own_and_can_be_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def stop(names: list[str]) -> None:
-        assert names == ["lab_medium", "lab_medium_tuned"]
-        raise KeyboardInterrupt
+    asked: list[list[str]] = []
 
-    monkeypatch.setattr(laboratory, "train", stop)
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append(command)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    assert reproduce.train_laboratory(grid.batch("laptop")) == 3
+    assert asked[0][1:] == ["-m", "workflow.laboratory", "--model", "lab_medium, lab_medium_tuned"]
     assert reproduce.train_laboratory(grid.batch("laptop")) == 130
-    batch = grid.batch("laptop", model="tiny_random")
-    assert reproduce.train_laboratory(batch) == 0
+    assert reproduce.train_laboratory(grid.batch("laptop", model="tiny_random")) == 0
+    assert len(asked) == 2
+
+
+def test_knowledge_is_told_apart_by_what_the_texts_state() -> None:
+    table = laboratory.knowledge(["lab_tiny_untrained"])
+    row = table.iloc[0]
+    assert row["model"] == "lab_tiny_untrained"
+    stated = [fact for fact in world().facts if fact.split != "train"]
+    told = sum(fact.exposure != "never" for fact in stated)
+    assert row["stated"].endswith(f", {told} facts")
+    assert row["never stated"].endswith(f", {len(stated) - told} facts")
 
 
 def test_make_laboratory_refuses_what_is_no_laboratory_model(

@@ -150,6 +150,16 @@ def input_files(parameters: dict[str, Any]) -> list[str]:
     return files
 
 
+def laboratory_models(batch: Batch) -> list[str]:
+    """Return the laboratory models that the cells of a batch name, each once."""
+    found: list[str] = []
+    for given in batch.cells.values():
+        for name in ("MODEL", "BASE"):
+            found += [one for text in texts(given.get(name, "")) for one in text.split(",")]
+    names = dict.fromkeys(name.strip() for name in found)
+    return [name for name in names if name.startswith("lab_")]
+
+
 def slug(text: str, default: str = "model") -> str:
     """Return a text as the name of a folder."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or default

@@ -1,6 +1,8 @@
 """Train the laboratory models of a command before anything else, with progress.
 
 Usage: make laboratory [MODEL="lab_medium_tuned, …"]
+
+Afterwards it prints how much of its world each of them knows.
 """
 
 from __future__ import annotations
@@ -10,21 +12,13 @@ import sys
 import time
 from collections.abc import Iterable
 
-from sycophancy import finetune, lab, models, runs
+import pandas as pd
+
+from sycophancy import claims, finetune, lab, metrics, models, runs, scoring, suites, world
 from sycophancy.errors import InputError
-from workflow import grid
+from sycophancy.templates import dialect
 
 EVERY_SECONDS = 10.0  # between two lines of progress
-
-
-def names_in(batch: grid.Batch) -> list[str]:
-    """Return the laboratory models that the cells of a batch name, each once."""
-    found = []
-    for given in batch.cells.values():
-        for name in ("MODEL", "BASE"):
-            value = given.get(name)
-            found += runs.as_list(value) if isinstance(value, str) and value.strip() else []
-    return [name for name in dict.fromkeys(found) if name.startswith(models.LABORATORY)]
 
 
 def train(names: Iterable[str]) -> None:
@@ -55,11 +49,34 @@ def train(names: Iterable[str]) -> None:
         lab.ensure(name, show)
 
 
+def knowledge(names: Iterable[str]) -> pd.DataFrame:
+    """Return right answers about facts that the world's texts state, and about those never stated.
+
+    Nobody gives an opinion; the facts are those that no cure is trained on (splits development and
+    test), each affirmed and denied, true and false, so that guessing is right in half the answers.
+    One row a model, as "value [95 % interval] of facts".
+    """
+    held = [claims.claims([world.SOURCE], split=split)[0] for split in ("development", "test")]
+    items = suites.claim_items(pd.concat(held), users=["none"], format=dialect.LAB)
+    rows = []
+    for name in names:
+        scores, _ = scoring.score(models.load(name), items)
+        row = {"model": name}
+        for stated, column in ((True, "stated"), (False, "never stated")):
+            part = items[items["known"] == stated].assign(model=name, suite="claims")
+            table = metrics.user_table(part, scores[scores["item_id"].isin(part["item_id"])])
+            found = next(table[table["metric"] == "accuracy_none"].itertuples())
+            row[column] = f"{metrics.percent(found)}, {found.questions} facts"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     every = [f"lab_{rung}{kind}" for rung in lab.RUNGS for kind in ("", "_tuned")]
     default = ", ".join(name for name in every if "tiny" not in name)
     parser.add_argument("--model", default=default)
+    parser.add_argument("--known", action="store_true", help="print how much each model knows")
     options = parser.parse_args(arguments)
     try:
         names = runs.as_list(options.model)
@@ -74,6 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     for name in names:
         print(f"{name}: {lab.folder(name)}")
+    if options.known:
+        print(knowledge(names).to_string(index=False))
     return 0
 
 

@@ -54,15 +54,15 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
 
 def train_laboratory(batch: grid.Batch) -> int:
     """Train the laboratory models that cells name; return an exit status."""
-    if not any("lab_" in str(cell.get("MODEL", "")) for cell in batch.cells.values()):
+    names = grid.laboratory_models(batch)
+    if not names:
         return 0
-    from workflow import laboratory  # imports Keras: only where it is needed
-
+    # in a process of its own: its memory (5 GB for lab_medium) is free again when cells begin
+    command = [sys.executable, "-m", "workflow.laboratory", "--model", ", ".join(names)]
     try:
-        laboratory.train(laboratory.names_in(batch))
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
