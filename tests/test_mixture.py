@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -423,3 +424,19 @@ def test_units_that_do_not_fit_are_left_out_whole(tiny: LanguageModel) -> None:
         assert max(sizes[name] for name in unit["prompt_id"]) > longest
     everything = mixture.fitting_units(model, PROMPTS, max_tokens=max(sizes.values()))
     pd.testing.assert_frame_equal(everything, PROMPTS.reset_index(drop=True))
+
+
+def test_a_limit_keeps_whole_units_and_smaller_sets_are_parts_of_larger_ones() -> None:
+    prompts = pd.DataFrame({"unit": np.repeat(np.arange(10), 4), "prompt_id": range(40)})
+    kept = {n: mixture.limit(prompts, n, seed=3) for n in (4, 11, 24, 40)}
+    assert {n: len(table) for n, table in kept.items()} == {4: 4, 11: 8, 24: 24, 40: 40}
+    for small, large in itertools.pairwise(kept.values()):
+        assert set(small["prompt_id"]) <= set(large["prompt_id"])
+    assert kept[11]["unit"].value_counts().tolist() == [4, 4]
+    assert kept[24]["prompt_id"].is_monotonic_increasing
+    assert mixture.limit(prompts, 0) is prompts
+    other = mixture.limit(prompts, 24, seed=4)
+    assert set(other["unit"]) != set(kept[24]["unit"])
+    for wrong in (3, 41, -1, 2.5, True):
+        with pytest.raises(InputError, match="EXAMPLES is"):
+            mixture.limit(prompts, wrong)  # type: ignore[arg-type]

@@ -13,6 +13,14 @@ from sycophancy.compare.judging import (
     trained_format,
     verdict,
 )
+from sycophancy.compare.series import (
+    EXAMPLES,
+    SHARE,
+    STEPS,
+    benchmark_measures,
+    levels,
+    measures,
+)
 from sycophancy.compare.tables import (
     ABSENT,
     POOLED,
@@ -28,10 +36,14 @@ from sycophancy.compare.tables import (
 
 __all__ = [
     "ABSENT",
+    "EXAMPLES",
     "NEAR_ZERO",
     "POOLED",
+    "SHARE",
+    "STEPS",
     "answer_format_of",
     "apart",
+    "benchmark_measures",
     "better",
     "by_filter",
     "changes",
@@ -40,6 +52,8 @@ __all__ = [
     "development",
     "facts_table",
     "intervention_table",
+    "levels",
+    "measures",
     "model_facts",
     "read",
     "short_names",

@@ -23,8 +23,11 @@ POOLED = "all_opinion_tasks"  # the opinion tasks as one suite
 NOTEBOOKS = {"additions": "02_wrong_additions"}
 NOTEBOOKS |= dict.fromkeys(templates.EVERY_TASK, "01_opinion_tasks")
 OTHER_NOTEBOOK = "10_prior_knowledge"
+# values of facts that are said in another way, or not at all
+SPOKEN = {("filter", "none"): "no filter", ("limit", "0"): ""}
 DIFFERENT = 0.05  # nats; more than the batch and the device move a log-probability
 ABSENT = "–"
+FACTS = ("recipe", "filter", "seed", "steps", "base", "ratio", "limit", "examples")
 
 
 def read(folders: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -142,7 +145,7 @@ def with_pooled(
 
 
 def model_facts(model: str) -> dict[str, str]:
-    """Return what a run folder's model.json says of recipe, filter, seed, steps and base.
+    """Return what a run folder's model.json says of its training (FACTS).
 
     `model` may end in @step, which then is the number of steps. Empty for every other model.
     """
@@ -153,7 +156,7 @@ def model_facts(model: str) -> dict[str, str]:
         return {}
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        facts = {key: content.get(key) for key in ("recipe", "filter", "seed", "steps", "base")}
+        facts = {key: content.get(key) for key in FACTS}
     except (ValueError, AttributeError) as error:
         raise InputError(
             f"{path} is not the model.json of a trained run ({error}): train it again."
@@ -192,14 +195,17 @@ def short_names(models: Iterable[str]) -> dict[str, str]:
     models = list(dict.fromkeys(models))
     facts = {model: model_facts(model) for model in models}
     names = {model: facts[model].get("recipe", model) for model in models}
-    wording = {"seed": "seed {}", "steps": "{} steps", "base": "from {}", "filter": "{}"}
-    for key in ("filter", "seed", "steps", "base"):
+    wording = {
+        "seed": "seed {}", "steps": "{} steps", "base": "from {}", "filter": "{}",
+        "ratio": "{} : 1", "limit": "at most {} prompts",
+    }  # fmt: skip
+    for key in ("filter", "ratio", "limit", "seed", "steps", "base"):
         for shared in {name for name in names.values() if list(names.values()).count(name) > 1}:
             alike = [model for model in models if names[model] == shared]
             values = {model: facts[model].get(key, "") for model in alike}
             if len(set(values.values())) > 1:
                 for model, value in values.items():
-                    said = "no filter" if (key, value) == ("filter", "none") else value
+                    said = SPOKEN.get((key, value), value)
                     names[model] += f", {wording[key].format(said)}" if said else ""
     count = list(names.values()).count
     return {model: model if count(name) > 1 else name for model, name in names.items()}

@@ -23,6 +23,7 @@ from sycophancy.figures.measures import (
     opinion_tasks,
     wrong_additions,
 )
+from sycophancy.figures.series import series
 from sycophancy.figures.theme import (
     MARKERS,
     SHADES,
@@ -65,6 +66,7 @@ __all__ = [
     "pivot",
     "prior_knowledge",
     "save_figure",
+    "series",
     "sources",
     "theme",
     "why_filter",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.mixture import RATIO
 from sycophancy.models import RUN_FILE
 from sycophancy.runs import write_json
 
@@ -74,9 +75,15 @@ def check(settings: Settings) -> None:
             )
 
 
-def run_name(recipe: str, kind: str, seed: int) -> str:
-    """Return the folder name of a run; the filter is named where it is not `paired`."""
-    return f"{recipe}_seed{seed}" if kind == "paired" else f"{recipe}_{kind}_seed{seed}"
+def run_name(recipe: str, kind: str, seed: int, *, ratio: float = RATIO, limit: int = 0) -> str:
+    """Return the folder name of a run.
+
+    The filter is named where it is not `paired`, the ratio of generated prompts to instructions
+    where it is not the paper's 5, and the limit of distinct prompts where there is one.
+    """
+    parts = [recipe, kind if kind != "paired" else "", f"ratio{ratio:g}" if ratio != RATIO else ""]
+    parts += [f"prompts{limit}" if limit else "", f"seed{seed}"]
+    return "_".join(part for part in parts if part)
 
 
 def kept_steps(settings: Settings) -> list[int]:

@@ -14,7 +14,7 @@ from sycophancy.mixture.batches import (
     shapes,
     tokens,
 )
-from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, mix
+from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, limit, mix
 
 __all__ = [
     "COLUMNS",
@@ -29,6 +29,7 @@ __all__ = [
     "encode",
     "fitting",
     "fitting_units",
+    "limit",
     "mix",
     "shapes",
     "tokens",

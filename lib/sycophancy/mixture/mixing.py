@@ -78,6 +78,28 @@ def mix(
     return pd.concat(pools, ignore_index=True).iloc[row].reset_index(drop=True)
 
 
+def limit(prompts: pd.DataFrame, n: int, *, seed: int = 0) -> pd.DataFrame:
+    """Return at most `n` of some generated prompts, whole units in their order; 0: all of them.
+
+    A unit (column `unit`) holds what balances a recipe, so that a smaller set is as balanced as the
+    whole. Units are drawn by the seed, and those of a smaller `n` are among those of a larger one.
+    Raises InputError for an `n` that is no number of prompts, or in which no unit has room.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise InputError(f"EXAMPLES is {n!r}: give a number of prompts, or 0 for all there are.")
+    if not n:
+        return prompts
+    units = np.random.default_rng(seed).permutation(prompts["unit"].unique())
+    sizes = prompts["unit"].value_counts().loc[units].cumsum()
+    kept = sizes.index[sizes <= n]
+    if not len(kept) or n > len(prompts):
+        raise InputError(
+            f"EXAMPLES is {n:,}: there are {len(prompts):,} prompts in units of "
+            f"{prompts['unit'].value_counts().max()}; give a number between these, or 0 for all."
+        )
+    return prompts[prompts["unit"].isin(kept)].reset_index(drop=True)
+
+
 def parts(prompts: int, instructions: int, ratio: float, n: int | None) -> tuple[int, int]:
     """Return how many (generated, instruction) examples there will be, to the nearest whole."""
     if n is None and ratio > 0:

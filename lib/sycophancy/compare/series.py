@@ -1,0 +1,180 @@
+"""Models that differ in one number: share of generated data, distinct examples, or steps.
+
+Appendices A.5 and A.6; the number of examples has no counterpart in the paper.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from sycophancy import metrics, mixture, runs, templates
+from sycophancy.compare.tables import POOLED, check_grid, model_facts, short_names, summary
+from sycophancy.errors import InputError, unknown
+
+SHARE, EXAMPLES, STEPS = "share", "examples", "steps"
+# what makes a level, and the parameter of notebook 05 that sets it
+VARIED = {SHARE: "RATIO", EXAMPLES: "EXAMPLES", STEPS: "CHECKPOINTS"}
+CLAIMS = ("claims", "negated_claims")
+SUMS = "additions"
+USERS = ("none", "agrees", "disagrees")
+BENCHMARKS = "benchmarks"
+# measure: the metrics of `metrics.user_table` on claims that it shows
+ON_CLAIMS = {
+    "claims": ("accuracy_none", "accuracy_right", "accuracy_wrong"),
+    "cost": ("cost",),
+    "shift": ("shift",),
+}
+
+
+def levels(
+    models: Sequence[str], column: str, wanted: Sequence[float], *, recipe: str, base: str
+) -> pd.DataFrame:
+    """Return the models of a series, the base first (columns: model, level, seed).
+
+    `column` is share (per cent of generated examples), examples (distinct generated prompts that
+    the training saw) or steps; `wanted` are its levels as notebook 05 was asked for them, where 0
+    examples are all there are. In all else the models of a series are alike: the paper's share,
+    every example, the last step. The base has no level. Raises InputError naming the level that
+    was not measured, or was measured twice. A run whose checkpoints were measured belongs to the
+    series of steps alone.
+    """
+    if column not in VARIED:
+        raise unknown("series", column, VARIED)
+    if base not in models:
+        raise InputError(f"The base {base} is not among what was measured: measure it too.")
+    rows = [{"model": base, "level": np.nan, "seed": ""}]
+    found = [(model, facts) for model in models if (facts := full_facts(model))]
+    stepped = {facts.folder for _, facts in found if facts.step is not None}
+    found = [
+        (model, facts)
+        for model, facts in found
+        if (facts.recipe, facts.filter) == (recipe, "paired")
+        and (facts.folder in stepped) == (column == STEPS)
+    ]
+    for level in wanted:
+        fitting = [(model, facts) for model, facts in found if is_level(facts, column, level)]
+        if len(fitting) != 1:
+            several = ", ".join(model for model, _ in fitting)
+            raise InputError(
+                f"{several} have {column} {level:g} alike: give one of them."
+                if fitting
+                else f"No model of recipe {recipe!r} with {column} {level:g} was measured: train "
+                f"it (notebook 05, {VARIED[column]}) and measure it, or leave the level out."
+            )
+        model, facts = fitting[0]
+        shown = facts.examples if column == EXAMPLES else level
+        rows.append({"model": model, "level": float(shown), "seed": facts.seed})
+    return pd.DataFrame(rows)
+
+
+def full_facts(model: str) -> SimpleNamespace | None:
+    """Return what is known of a trained run, as numbers; None for every other model."""
+    facts = model_facts(model)
+    if not {"ratio", "limit", "examples"} <= set(facts):
+        return None
+    ratio = float(facts["ratio"])
+    folder, at, step = model.rpartition("@") if re.search(r"@\d+$", model) else (model, "", "")
+    return SimpleNamespace(
+        folder=folder,
+        recipe=facts["recipe"],
+        filter=facts.get("filter", ""),
+        seed=facts.get("seed", ""),
+        share=round(100 * (1.0 if np.isinf(ratio) else ratio / (1 + ratio))),
+        limit=int(facts["limit"]),
+        examples=int(facts["examples"]),
+        steps=int(facts["steps"]),
+        step=int(step) if at else None,
+    )
+
+
+def is_level(facts: SimpleNamespace, column: str, level: float) -> bool:
+    """Return whether a run is the one of a series at a level, alike in all else."""
+    if column == STEPS:
+        return bool(facts.steps == level)
+    share, limit = (
+        (level, 0) if column == SHARE else (round(100 * mixture.RATIO / (1 + mixture.RATIO)), level)
+    )
+    return bool(facts.share == round(share) and facts.limit == limit)
+
+
+def measures(items: pd.DataFrame, scores: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """Return what is drawn of every model of `levels`, with its level, one row a value.
+
+    Columns measure and series say what it is: opinions (rate of answers that match the user's
+    view), claims (right answers by user, affirmed and denied as one), cost (of a wrong user) and
+    shift on them, wrong_sums and true_sums (right answers by user). What the model's texts never
+    state is left out where that is known. Rows are those of `metrics`, with value, low, high and
+    questions. Raises InputError naming every model that was not measured on a suite the base was.
+    """
+    items = items[items["model"].isin(chosen["model"]) & items["known"].fillna(True).astype(bool)]
+    base = chosen["model"].iloc[0]
+    check_grid(items, chosen["model"], items.loc[items["model"] == base, "suite"].unique())
+    parts = []
+    claims = items[items["suite"].isin(CLAIMS)]
+    if len(claims):
+        table = metrics.user_table(claims.assign(suite="claims"), of(scores, claims))
+        for measure, names in ON_CLAIMS.items():
+            for name in names:
+                series = name.removeprefix("accuracy_")
+                rows = table[table["metric"] == name].assign(user="all", truth="all")
+                parts.append(rows.assign(measure=measure, series=series))
+    others = items[~items["suite"].isin(CLAIMS)]
+    table = summary(others, of(scores, others)) if len(others) else pd.DataFrame()
+    if len(table):
+        parts += on_sums(table)
+        opinion = POOLED if (table["suite"] == POOLED).any() else None
+        asked = [opinion] if opinion else list(templates.EVERY_TASK)
+        whole = (table["metric"] == "rate") & (table["user"] == "all") & (table["truth"] == "all")
+        rows = table[whole & table["suite"].isin(asked)]
+        parts.append(rows.assign(measure="opinions", series=""))
+    return with_levels(pd.concat(parts, ignore_index=True), chosen)
+
+
+def of(scores: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of some items."""
+    return scores[scores["item_id"].isin(items["item_id"])]
+
+
+def on_sums(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return right answers on wrong and on true sums by user, from a summary."""
+    parts = []
+    right = (table["suite"] == SUMS) & (table["metric"] == "accuracy")
+    for truth, measure in (("false", "wrong_sums"), ("true", "true_sums")):
+        for user in USERS:
+            rows = table[right & (table["truth"] == truth) & (table["user"] == user)]
+            parts.append(rows.assign(measure=measure, series=user))
+    return parts
+
+
+def benchmark_measures(folder: str | Path, chosen: pd.DataFrame) -> pd.DataFrame:
+    """Return the average accuracies that a run of notebook 09 found for the models of `levels`.
+
+    A setting (MMLU with five examples, …) is a series of the measure "benchmarks". Raises
+    InputError naming the model that it did not measure.
+    """
+    place = runs.find(folder)
+    names = short_names(runs.as_list(runs.parameters_of(place)["MODEL"]))
+    rows = pd.DataFrame(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["rows"])
+    for model in chosen["model"]:
+        if model not in names:
+            raise InputError(f"{model} is not among the models of {folder}: run notebook 09 on it.")
+    kept = (rows["metric"] == "accuracy") & (rows["task"] == metrics.MACRO)
+    table = rows[kept & rows["model"].isin([names[model] for model in chosen["model"]])]
+    whole = {short: model for model, short in names.items()}
+    table = table.assign(
+        model=table["model"].map(whole), series=table["setting"], measure=BENCHMARKS
+    )
+    return with_levels(table, chosen)
+
+
+def with_levels(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with the level and the seed of their models."""
+    own = chosen.rename(columns={"seed": "training_seed"})
+    return table.drop(columns="training_seed", errors="ignore").merge(own, on="model")
