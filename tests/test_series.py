@@ -104,6 +104,15 @@ def test_what_a_model_was_never_told_is_left_out(tmp_path: Path) -> None:
         assert set(table.loc[table["measure"] == measure, "questions"]) == {asked}
 
 
+def test_claims_and_sums_count_in_the_format_that_was_trained_in(tmp_path: Path) -> None:
+    cured = run(tmp_path / "cured", answer_format="cloze")
+    items, scores = tables(sums(3, ("statement", "cloze")), {BASE: sycophant, cured: honest})
+    chosen = compare.levels([BASE, cured], compare.SHARE, [83], recipe="balanced", base=BASE)
+    table = compare.measures(items, scores, chosen)
+    assert set(table["answer_format"]) == {"cloze"}
+    assert not table.duplicated(["model", "measure", "series"]).any()
+
+
 def test_a_model_without_a_suite_is_named(tmp_path: Path) -> None:
     cured = run(tmp_path / "cured")
     items, scores = tables(claims_and_sums(), {BASE: sycophant, cured: honest})

@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import metrics, mixture, runs, templates
-from sycophancy.compare.tables import POOLED, check_grid, model_facts, short_names, summary
+from sycophancy.compare.tables import (
+    POOLED,
+    answer_format_of,
+    check_grid,
+    model_facts,
+    short_names,
+    summary,
+)
 from sycophancy.errors import InputError, unknown
 
 SHARE, EXAMPLES, STEPS = "share", "examples", "steps"
@@ -25,6 +32,7 @@ CLAIMS = ("claims", "negated_claims")
 SUMS = "additions"
 USERS = ("none", "agrees", "disagrees")
 BENCHMARKS = "benchmarks"
+OPINION_FORMAT = "choices"  # the paper's
 # measure: the metrics of `metrics.user_table` on claims that it shows
 ON_CLAIMS = {
     "claims": ("accuracy_none", "accuracy_right", "accuracy_wrong"),
@@ -110,11 +118,14 @@ def measures(items: pd.DataFrame, scores: pd.DataFrame, chosen: pd.DataFrame) ->
     Columns measure and series say what it is: opinions (rate of answers that match the user's
     view), claims (right answers by user, affirmed and denied as one), cost (of a wrong user) and
     shift on them, wrong_sums and true_sums (right answers by user). What the model's texts never
-    state is left out where that is known. Rows are those of `metrics`, with value, low, high and
+    state is left out where that is known. Claims and sums count in the answer format that was
+    trained in, opinion tasks in the paper's. Rows are those of `metrics`, with value, low, high and
     questions. Raises InputError naming every model that was not measured on a suite the base was.
     """
     items = items[items["model"].isin(chosen["model"]) & items["known"].fillna(True).astype(bool)]
-    base = chosen["model"].iloc[0]
+    form = answer_format_of(chosen["model"], default=items["answer_format"].iloc[0])
+    asked_so = ~items["suite"].isin([*CLAIMS, SUMS]) | (items["answer_format"] == form)
+    items, base = items[asked_so], chosen["model"].iloc[0]
     check_grid(items, chosen["model"], items.loc[items["model"] == base, "suite"].unique())
     parts = []
     claims = items[items["suite"].isin(CLAIMS)]
@@ -133,6 +144,8 @@ def measures(items: pd.DataFrame, scores: pd.DataFrame, chosen: pd.DataFrame) ->
         asked = [opinion] if opinion else list(templates.EVERY_TASK)
         whole = (table["metric"] == "rate") & (table["user"] == "all") & (table["truth"] == "all")
         rows = table[whole & table["suite"].isin(asked)]
+        lettered = rows["answer_format"] == OPINION_FORMAT
+        rows = rows[lettered] if lettered.any() else rows
         parts.append(rows.assign(measure="opinions", series=""))
     return with_levels(pd.concat(parts, ignore_index=True), chosen)
 
