@@ -792,3 +792,16 @@ def test_choices_are_those_of_the_templates() -> None:
     # laboratory models answer with words, in the order in which they are listed
     assert asking.choices_of("lab", "choices", 0) == (" agree", " disagree")
     assert asking.choices_of("lab", "choices", 1) == (" disagree", " agree")
+
+
+def test_training_on_what_a_filter_left_nothing_of_says_what_there_is(tmp_path: Path) -> None:
+    prompts = generate.generate(
+        claims_of({"sst2": {"positive": 4, "negative": 4}}), recipe="labels", seed=0, reuse=True
+    )
+    generate.save(prompts, tmp_path / "prompts_labels_none.parquet")
+    pd.testing.assert_frame_equal(
+        filters.read_kept(tmp_path, "labels", "none"),
+        generate.read(tmp_path / "prompts_labels_none.parquet"),
+    )
+    with pytest.raises(InputError, match=r"recipe 'labels' .* labels with none"):
+        filters.read_kept(tmp_path, "labels", "paired")

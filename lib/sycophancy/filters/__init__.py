@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sycophancy.filters.asking import COLUMNS, FILTERS, ask, check_kinds
-from sycophancy.filters.balancing import NothingLeft, balanced, rebalance
+from sycophancy.filters.balancing import NothingLeft, balanced, read_kept, rebalance
 from sycophancy.filters.eliciting import elicit
 from sycophancy.filters.shares import overlap, share_kept
 from sycophancy.filters.slices import filter_file
@@ -18,6 +18,7 @@ __all__ = [
     "elicit",
     "filter_file",
     "overlap",
+    "read_kept",
     "rebalance",
     "share_kept",
 ]

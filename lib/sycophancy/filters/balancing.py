@@ -7,6 +7,9 @@ all but the claim, and what finds no partner is dropped.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -170,3 +173,21 @@ def take_turns(
     user, order = np.empty(n, dtype=object), np.empty(n, dtype=int)
     user[places], order[places] = sequence, turns
     return user, order
+
+
+def read_kept(folder: Path, recipe: str, kind: str) -> pd.DataFrame:
+    """Return the prompts of a recipe that a filter left, from a run folder of notebook 04.
+
+    Raises NothingLeft where it left none (or was not asked to), with what there is instead.
+    """
+    path = folder / f"prompts_{recipe}_{kind}.parquet"
+    if not path.is_file():
+        pattern = re.compile(r"prompts_([a-z]+)_([a-z_]+)\.parquet")
+        found = [pattern.fullmatch(file.name) for file in sorted(folder.glob("prompts_*.parquet"))]
+        there = ", ".join(f"{match[1]} with {match[2]}" for match in found if match) or "nothing"
+        raise NothingLeft(
+            f"Filter {kind!r} left no prompt of recipe {recipe!r} in {folder}, or was not asked "
+            f"for there; there is {there}. Train with one of these (RECIPES, FILTERS), give more "
+            "claims, or filter with a model that knows more of them."
+        )
+    return generate.read(path)
