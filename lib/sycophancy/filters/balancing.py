@@ -178,14 +178,14 @@ def take_turns(
 def read_kept(folder: Path, recipe: str, kind: str) -> pd.DataFrame:
     """Return the prompts of a recipe that a filter left, from a run folder of notebook 04.
 
-    Raises NothingLeft where it left none (or was not asked to), with what there is instead.
+    Raises InputError where it left none (or was not asked to), with what there is instead.
     """
     path = folder / f"prompts_{recipe}_{kind}.parquet"
     if not path.is_file():
         pattern = re.compile(r"prompts_([a-z]+)_([a-z_]+)\.parquet")
         found = [pattern.fullmatch(file.name) for file in sorted(folder.glob("prompts_*.parquet"))]
         there = ", ".join(f"{match[1]} with {match[2]}" for match in found if match) or "nothing"
-        raise NothingLeft(
+        raise InputError(
             f"Filter {kind!r} left no prompt of recipe {recipe!r} in {folder}, or was not asked "
             f"for there; there is {there}. Train with one of these (RECIPES, FILTERS), give more "
             "claims, or filter with a model that knows more of them."
