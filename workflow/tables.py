@@ -17,6 +17,7 @@ from workflow.cells import notebook_of
 
 GENERATES = "03_generate_data"
 COMPARES = "07_wrong_additions_after"
+LABORATORY_FIGURES = re.compile(r"fig(\d|_examples)")  # the paper's, and one curve that is ours
 LABORATORY = re.compile(r"@(lab(?:_(?:tiny|small|medium|large))?)")  # and what follows
 
 
@@ -24,14 +25,16 @@ def publish(folders: Iterable[Path], target: Path) -> None:
     """Copy the figures of finished runs into figures/, where they differ from what is there.
 
     A figure that several cells drew is that of the first of them. Laboratory cells (label "lab", or
-    with a rung "lab_small", whatever follows) publish the paper's figures only, under names of
+    with a rung "lab_small", whatever follows) publish LABORATORY_FIGURES only, under names of
     their own: they never stand for the real model's.
     """
     target.mkdir(exist_ok=True)
     seen = set()
     for folder in folders:
         laboratory = LABORATORY.search(folder.name)
-        for path in sorted((folder / "figures").glob("fig[0-9]*" if laboratory else "fig*")):
+        for path in sorted((folder / "figures").glob("fig*")):
+            if laboratory and not LABORATORY_FIGURES.match(path.name):
+                continue
             old = target / path.name
             if laboratory:
                 old = old.with_stem(f"{path.stem}_{laboratory[1]}")

@@ -188,6 +188,7 @@ def benchmark_measures(folder: str | Path, chosen: pd.DataFrame) -> pd.DataFrame
 
 
 def with_levels(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with the level and the seed of their models."""
+    """Return the rows with the level and the seed of their models, the base first, by level."""
     own = chosen.rename(columns={"seed": "training_seed"})
-    return table.drop(columns="training_seed", errors="ignore").merge(own, on="model")
+    out = table.drop(columns="training_seed", errors="ignore").merge(own, on="model")
+    return out.sort_values("level", na_position="first", kind="stable", ignore_index=True)

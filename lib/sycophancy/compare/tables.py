@@ -163,7 +163,11 @@ def model_facts(model: str) -> dict[str, str]:
         ) from error
     facts["recipe"] = facts["recipe"] or Path(folder).name
     facts["steps"] = step[1] if step else facts["steps"]
-    return {key: str(value) for key, value in facts.items() if value is not None}
+    return {
+        key: f"{value:g}" if isinstance(value, float) else str(value)
+        for key, value in facts.items()
+        if value is not None
+    }
 
 
 def answer_format_of(models: Iterable[str], default: str = "statement") -> str:

@@ -95,7 +95,7 @@ def panel(ax: Axes, table: pd.DataFrame, measure: str, column: str) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.minorticks_off()
     ax.set_ylabel(label)
-    if names != [""]:
+    if names not in ([""], [measure]):
         ax.legend(fontsize=6, loc="best", handletextpad=0.3, borderpad=0.1)
 
 
@@ -105,9 +105,7 @@ def caption(table: pd.DataFrame) -> str:
     counts = table.groupby("measure", sort=False)["questions"].max()
     n = ", ".join(f"{int(count)} {str(name).replace('_', ' ')}" for name, count in counts.items())
     seeds = ", ".join(dict.fromkeys(seed for seed in table["training_seed"].astype(str) if seed))
-    text = (
-        f"dotted, shaded: {base} before it; n = {n};\ntraining seed {seeds}; bars: 95 % intervals"
-    )
+    text = f"dotted, shaded: {base} before training; n = {n};\ntraining seed {seeds}; bars: 95 % intervals"
     formats = table["format"].dropna() if "format" in table else pd.Series(dtype=object)
     if len(formats) and in_laboratory(formats.to_frame("format")):
         text = f"{LABORATORY}\n{text}"
