@@ -105,7 +105,8 @@ def caption(table: pd.DataFrame) -> str:
     counts = table.groupby("measure", sort=False)["questions"].max()
     n = ", ".join(f"{int(count)} {str(name).replace('_', ' ')}" for name, count in counts.items())
     seeds = ", ".join(dict.fromkeys(seed for seed in table["training_seed"].astype(str) if seed))
-    text = f"dotted, shaded: {base} before training; n = {n};\ntraining seed {seeds}; bars: 95 % intervals"
+    text = f"dotted, shaded: {base} before training; n = {n};\n"
+    text += f"training seed {seeds}; bars: 95 % intervals"
     formats = table["format"].dropna() if "format" in table else pd.Series(dtype=object)
     if len(formats) and in_laboratory(formats.to_frame("format")):
         text = f"{LABORATORY}\n{text}"
