@@ -183,7 +183,9 @@ def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
 def caption(table: pd.DataFrame) -> str:
     """Return model, number of facts, seeds and intervals as the text under a figure."""
     names = list(dict.fromkeys(table["model"]))
-    who = ", ".join(names) if len(names) <= 2 else f"{names[0]} … {names[-1]} ({len(names)} models)"
+    who = (
+        ", ".join(names) if len(names) <= 2 else f"{names[0]} …\n{names[-1]} ({len(names)} models)"
+    )
     n = ", ".join(f"{count:,}" for count in sorted(set(table["questions"])))
     seeds = "; ".join(dict.fromkeys(table["training_seeds"].astype(str)))
     over = " or ".join(dict.fromkeys(table["over"]))

@@ -26,6 +26,8 @@ SUITES = {
 LABORATORY = "Laboratory models: evidence about the method, not about language models"
 USERS = {"none": "none", "agrees": "agrees", "disagrees": "disagrees"}
 
+ROOM = 52  # letters of a legend beside each other in a figure of one column
+
 
 def one_sum(odds: pd.DataFrame) -> Figure:
     """Draw the log-odds of agreeing with one claim against what the user says (notebook 00).
@@ -84,7 +86,12 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
         bottom.set(ylabel="opinion shift (nats)")
         bottom.set_xticks(range(len(tasks)), [SUITES[task] for task in tasks])
         for ax in (top, bottom):
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
+            names = ax.get_legend_handles_labels()[1]
+            # side by side where two of the longest have room: a legend is never shrunk
+            columns = 2 if 2 * max(map(len, names)) <= ROOM * widening(table) else 1
+            ax.legend(
+                loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, borderaxespad=0.2
+            )
         sns.despine(figure)
         caption(figure, table)
     return figure
