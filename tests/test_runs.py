@@ -186,3 +186,12 @@ def test_a_finished_run_leaves_its_seconds(tmp_path: Path, monkeypatch: pytest.M
     assert (row["notebook"], row["device"]) == ("03_x", runs.device()) and row["seconds"] >= 0
     assert row["parameters"] == runs.parameter_hash({"OUT_DIR": "elsewhere", "N": 1})
     assert row["parameters"] != runs.parameter_hash({"N": 2})
+
+
+def test_a_step_is_what_follows_the_last_at_if_it_is_a_number() -> None:
+    assert runs.at_step("runs/05_finetune@lab/labels_seed0@50") == (
+        "runs/05_finetune@lab/labels_seed0",
+        50,
+    )
+    for name in ("runs/05_finetune@lab", "hf://owner/name", "runs/x@", "runs/x@5a", "@50/x"):
+        assert runs.at_step(name) == (name, None)

@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.runs import at_step
 
 KEY = re.compile(r"([^@/]+)(@[a-z][a-z0-9_]*)?")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -62,7 +63,7 @@ def dependencies(cells: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
 
 def mentioned(text: str, key: str, name: str, cells: Iterable[str]) -> str:
     """Return the cell that a mention names, which may end in the step of a trained run."""
-    cell = text if text in cells else re.sub(r"@\d+$", "", text)
+    cell = text if text in cells else at_step(text)[0]
     if cell not in cells:
         raise unknown(f"cell after {{runs}}/ in {name} of {key}", text, cells)
     return cell

@@ -16,7 +16,7 @@ import nbformat
 import yaml
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.runs import code_hash
+from sycophancy.runs import LABORATORY, at_step, code_hash
 from workflow.cells import dependencies, fill, notebook_of, substitute, texts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,7 +145,7 @@ def input_files(parameters: dict[str, Any]) -> list[str]:
     """
     files = [parameters["CLAIMS"]] if parameters.get("CLAIMS") else []
     for text in texts(parameters.get("MODEL", "")):
-        runs = [re.sub(r"@\d+$", "", name.strip()).rstrip("/") for name in text.split(",")]
+        runs = [at_step(name.strip())[0].rstrip("/") for name in text.split(",")]
         files += [f"{run}/model.json" for run in runs if (ROOT / run / "model.json").is_file()]
     return files
 
@@ -157,7 +157,7 @@ def laboratory_models(batch: Batch) -> list[str]:
         for name in ("MODEL", "BASE"):
             found += [one for text in texts(given.get(name, "")) for one in text.split(",")]
     names = dict.fromkeys(name.strip() for name in found)
-    return [name for name in names if name.startswith("lab_")]
+    return [name for name in names if name.startswith(LABORATORY)]
 
 
 def slug(text: str, default: str = "model") -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import re
 import sys
 from dataclasses import replace
 from functools import lru_cache
@@ -202,7 +201,7 @@ def base_of(label: str, batch: grid.Batch) -> tuple[str, str]:
     run = models.run_folder(label)
     if run is not None:
         return str(json.loads((run[0] / models.RUN_FILE).read_text("utf-8"))["base"]), ""
-    folder = re.sub(r"@\d+$", "", label)
+    folder = runs.at_step(label)[0]
     for key, own in batch.folders.items():
         if folder == own or folder.startswith(f"{own}/"):
             name = notebook_of(key)

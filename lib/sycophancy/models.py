@@ -7,7 +7,6 @@ import importlib
 import inspect
 import json
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +20,8 @@ import numpy as np
 from sycophancy import encoders
 from sycophancy.errors import InputError, unknown
 from sycophancy.quiet import keras_hub
-from sycophancy.runs import cache_dir, repository
+from sycophancy.runs import LABORATORY as LABORATORY
+from sycophancy.runs import at_step, cache_dir, repository
 from sycophancy.templates import chat_renderer
 
 if keras.backend.backend() != "jax":
@@ -32,7 +32,7 @@ if keras.backend.backend() != "jax":
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 
-LABORATORY, LABORATORY_MODULE = "lab_", "sycophancy.lab"  # names of its models begin so
+LABORATORY_MODULE = "sycophancy.lab"
 # The rungs of the ladder. A rung that is made here (converted, trained, random) names the module
 # whose import registers it; the others are KerasHub presets under their own names.
 MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", "tiny_random": "sycophancy.tiny"} | {
@@ -95,11 +95,11 @@ def run_folder(name: str) -> tuple[Path, int | None] | None:
 
     A relative folder is looked up from the working directory, then from the repository.
     """
-    text, at, step = name.rpartition("@") if re.search(r"@\d+$", name) else (name, "", "")
+    text, step = at_step(name)
     for base in (Path.cwd(), repository() or Path.cwd()):
         folder = base / Path(text).expanduser()
         if (folder / RUN_FILE).is_file():
-            return folder, int(step) if at else None
+            return folder, step
     return None
 
 

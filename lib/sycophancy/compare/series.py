@@ -6,7 +6,6 @@ Appendices A.5 and A.6; the number of examples has no counterpart in the paper.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,7 +87,7 @@ def full_facts(model: str) -> SimpleNamespace | None:
     if not {"ratio", "limit", "examples"} <= set(facts):
         return None
     ratio = float(facts["ratio"])
-    folder, at, step = model.rpartition("@") if re.search(r"@\d+$", model) else (model, "", "")
+    folder, step = runs.at_step(model)
     return SimpleNamespace(
         folder=folder,
         recipe=facts["recipe"],
@@ -98,7 +97,7 @@ def full_facts(model: str) -> SimpleNamespace | None:
         limit=int(facts["limit"]),
         examples=int(facts["examples"]),
         steps=int(facts["steps"]),
-        step=int(step) if at else None,
+        step=step,
     )
 
 

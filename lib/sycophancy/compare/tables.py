@@ -149,8 +149,7 @@ def model_facts(model: str) -> dict[str, str]:
 
     `model` may end in @step, which then is the number of steps. Empty for every other model.
     """
-    step = re.search(r"@(\d+)$", model)
-    folder = model[: step.start()] if step else model
+    folder, step = runs.at_step(model)
     path = find(f"{folder}/model.json")
     if not path.is_file():
         return {}
@@ -162,7 +161,7 @@ def model_facts(model: str) -> dict[str, str]:
             f"{path} is not the model.json of a trained run ({error}): train it again."
         ) from error
     facts["recipe"] = facts["recipe"] or Path(folder).name
-    facts["steps"] = step[1] if step else facts["steps"]
+    facts["steps"] = facts["steps"] if step is None else step
     return {
         key: f"{value:g}" if isinstance(value, float) else str(value)
         for key, value in facts.items()
@@ -177,7 +176,7 @@ def answer_format_of(models: Iterable[str], default: str = "statement") -> str:
     """
     found = []
     for model in models:
-        path = find(f"{re.sub(r'@[0-9]+$', '', model)}/model.json")
+        path = find(f"{runs.at_step(model)[0]}/model.json")
         if path.is_file():
             found.append(json.loads(path.read_text(encoding="utf-8")).get("answer_format"))
     formats = sorted({str(name) for name in found if name})

@@ -98,15 +98,13 @@ def lines(
     column: str,
     scale: float,
     first: int = 0,
-    *,
-    spread: bool = True,
 ) -> None:
     """Draw each series as dots with intervals at the numbers in `column`, joined by a line.
 
-    With `spread` the series stand a little apart, so that no interval hides another.
+    On a linear axis the series stand a little apart, so that no interval hides another.
     """
     width = np.ptp(np.concatenate([rows[column].to_numpy(float) for rows in series.values()]))
-    width = width if spread else 0.0
+    width = width if ax.get_xscale() == "linear" else 0.0
     for place, (name, rows) in enumerate(series.items()):
         single(rows, [column])
         rows = rows.sort_values(column)

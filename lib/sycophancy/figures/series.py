@@ -76,7 +76,7 @@ def panel(ax: Axes, table: pd.DataFrame, measure: str, column: str) -> None:
     parts = {SAID.get(name, name): trained[trained["series"] == name] for name in names}
     if column in LOGARITHMIC:
         ax.set_xscale("log")
-    lines(ax, parts, "level", scale, spread=column not in LOGARITHMIC)
+    lines(ax, parts, "level", scale)
     base = table[table["level"].isna()].set_index("series")
     for i, name in enumerate(names):
         if name in base.index:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from sycophancy.runs.files import atomic, write_json
-from sycophancy.runs.folder import Run, find, latest, parameters_of, start
+from sycophancy.runs.folder import (
+    LABORATORY,
+    Run,
+    at_step,
+    find,
+    latest,
+    parameters_of,
+    start,
+)
 from sycophancy.runs.machine import (
     cache_dir,
     code_hash,
@@ -18,8 +26,10 @@ from sycophancy.runs.machine import (
 from sycophancy.runs.parameters import as_list, parameter_hash, read_parameters
 
 __all__ = [
+    "LABORATORY",
     "Run",
     "as_list",
+    "at_step",
     "atomic",
     "cache_dir",
     "code_hash",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from sycophancy.runs.machine import (
     versions,
 )
 from sycophancy.runs.parameters import parameter_hash
+
+LABORATORY = "lab_"  # how the names of laboratory models begin
 
 
 @dataclass
@@ -116,9 +119,19 @@ def find(folder: str | Path) -> Path:
     )
 
 
+def at_step(name: str) -> tuple[str, int | None]:
+    """Return (folder, step) of `folder@step`; a name without a step as it is, and None.
+
+    >>> at_step("runs/a/labels_seed0@50")
+    ('runs/a/labels_seed0', 50)
+    """
+    found = re.fullmatch(r"(.*)@(\d+)", name, re.DOTALL)
+    return (found[1], int(found[2])) if found else (name, None)
+
+
 def is_real(parameters: dict[str, Any]) -> bool:
     """Return whether a run is of real models: no parameter names the laboratory."""
-    return not any(f"{value}_".startswith("lab_") for value in parameters.values())
+    return not any(f"{value}_".startswith(LABORATORY) for value in parameters.values())
 
 
 def latest(notebook: str, keep: Callable[[dict[str, Any]], bool] = is_real) -> Path:

@@ -28,7 +28,6 @@ from sycophancy.scoring.rows import (
     build_rows,
     choose_lengths,
     chunks,
-    measure_lengths,
     read_out,
 )
 from sycophancy.scoring.sharing import (
@@ -53,7 +52,6 @@ __all__ = [
     "default_budget",
     "expected_tokens",
     "make_forward",
-    "measure_lengths",
     "score",
 ]
 

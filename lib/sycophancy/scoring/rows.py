@@ -84,15 +84,6 @@ def build_rows(model: LanguageModel, items: pd.DataFrame) -> list[Row]:
     return [Row(ids, tuple(targets)) for ids, targets in rows.items()]
 
 
-def measure_lengths(model: LanguageModel, items: pd.DataFrame) -> dict[int, int]:
-    """Return how many sequences of each length in tokens there are; checks every item."""
-    counts: dict[int, int] = {}
-    for chunk in chunks(items):
-        for row in build_rows(model, chunk):
-            counts[len(row.ids)] = counts.get(len(row.ids), 0) + 1
-    return counts
-
-
 def choose_lengths(counts: dict[int, int], *, most: int, step: int) -> list[int]:
     """Return at most `most` padded lengths, multiples of `step`, with the least padding.
 
