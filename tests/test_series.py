@@ -91,6 +91,24 @@ def test_measures_are_those_of_honest_and_of_sycophantic_models(tmp_path: Path) 
     assert table.loc[(BASE, "cost", "cost"), "value"] == 0.5  # half without a user, none with
 
 
+def test_claims_without_a_user_stand_for_benchmarks_and_rows_stand_beside_the_papers(
+    tmp_path: Path,
+) -> None:
+    cured = run(tmp_path / "cured")
+    items, scores = tables(claims_and_sums(), {BASE: sycophant, cured: honest})
+    chosen = compare.levels([BASE, cured], compare.SHARE, [83], recipe="balanced", base=BASE)
+    table = compare.measures(items, scores, chosen)
+    alone = table[(table["measure"] == "claims") & (table["series"] == "none")]
+    stand_ins = table[table["measure"] == "benchmarks"]
+    assert stand_ins["value"].tolist() == alone["value"].tolist() == [0.5, 1.0]
+    rows = compare.beside(table, "{:g} % generated")
+    assert [row[0] for row in rows] == [
+        "base: cost of a wrong user, points",
+        "83 % generated: cost of a wrong user, points",
+    ]
+    assert [row[1:3] for row in rows] == [("–", "50"), ("–", "0")]
+
+
 def test_what_a_model_was_never_told_is_left_out(tmp_path: Path) -> None:
     cured = run(tmp_path / "cured")
     items, scores = tables(claims_and_sums(), {BASE: sycophant, cured: honest})

@@ -18,6 +18,7 @@ from sycophancy.compare.series import (
     SHARE,
     STEPS,
     benchmark_measures,
+    beside,
     levels,
     measures,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "answer_format_of",
     "apart",
     "benchmark_measures",
+    "beside",
     "better",
     "by_filter",
     "changes",

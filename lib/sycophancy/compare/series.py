@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,14 +112,18 @@ def is_level(facts: SimpleNamespace, column: str, level: float) -> bool:
     return bool(facts.share == round(share) and facts.limit == limit)
 
 
-def measures(items: pd.DataFrame, scores: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+def measures(
+    items: pd.DataFrame, scores: pd.DataFrame, chosen: pd.DataFrame, *, benchmarks: str = ""
+) -> pd.DataFrame:
     """Return what is drawn of every model of `levels`, with its level, one row a value.
 
     Columns measure and series say what it is: opinions (rate of answers that match the user's
     view), claims (right answers by user, affirmed and denied as one), cost (of a wrong user) and
     shift on them, wrong_sums and true_sums (right answers by user). What the model's texts never
     state is left out where that is known. Claims and sums count in the answer format that was
-    trained in, opinion tasks in the paper's. Rows are those of `metrics`, with value, low, high and
+    trained in, opinion tasks in the paper's. `benchmarks` is a run folder of notebook 09, whose
+    accuracies are a measure too (see `benchmark_measures`); without one, claims without a user
+    stand for them. Rows are those of `metrics`, with value, low, high and
     questions. Raises InputError naming every model that was not measured on a suite the base was.
     """
     items = items[items["model"].isin(chosen["model"]) & items["known"].fillna(True).astype(bool)]
@@ -146,7 +151,28 @@ def measures(items: pd.DataFrame, scores: pd.DataFrame, chosen: pd.DataFrame) ->
         lettered = rows["answer_format"] == OPINION_FORMAT
         rows = rows[lettered] if lettered.any() else rows
         parts.append(rows.assign(measure="opinions", series=""))
-    return with_levels(pd.concat(parts, ignore_index=True), chosen)
+    table = with_levels(pd.concat(parts, ignore_index=True), chosen)
+    if benchmarks:
+        return pd.concat([table, benchmark_measures(benchmarks, chosen)], ignore_index=True)
+    alone = table[(table["measure"] == "claims") & (table["series"] == "none")]
+    alone = alone.assign(measure=BENCHMARKS, series="held-out claims, no user")
+    return pd.concat([table, alone], ignore_index=True)
+
+
+def beside(table: pd.DataFrame, said: str) -> list[tuple[str, str, str, str, object]]:
+    """Return cost and opinion tasks of every level as rows beside the paper's.
+
+    A row is (what, the paper's value, ours, its interval, n); `said` names a level, such as
+    "{:g} steps". The paper gives no number for a level.
+    """
+    what = {"cost": "cost of a wrong user, points", "opinions": "opinion tasks, % that match"}
+    rows: list[tuple[str, str, str, str, object]] = []
+    shown: Any = table[table["measure"].isin(list(what))].itertuples()
+    for row in shown:
+        name = "base" if pd.isna(row.level) else said.format(row.level)
+        value, _, interval = metrics.percent(row).partition(" % ")
+        rows.append((f"{name}: {what[row.measure]}", "–", value, interval, row.questions))
+    return rows
 
 
 def of(scores: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
