@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export KERAS_BACKEND := jax
 export TF_CPP_MIN_LOG_LEVEL := 3
+# notebooks at once; empty: one on an accelerator, else as cores and memory allow
+JOBS ?=
+export JOBS
 export PYTHONWARNINGS := ignore::FutureWarning
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce laboratory measure intervene plan data test lint jupyter bench notebooks lock clean distclean
@@ -14,6 +17,7 @@ export PYTHONWARNINGS := ignore::FutureWarning
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo "  PROFILE=smoke|laptop|overnight|tpu chooses the size of reproduce and plan (now: $(PROFILE))"
+	@echo "  JOBS=n runs n notebooks at once (left out: one on an accelerator, else as the machine allows)"
 
 # The stamp is written last: an interrupted installation starts again.
 $(READY): requirements.lock pyproject.toml

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,18 @@ import yaml
 from sycophancy import lab
 from sycophancy.errors import InputError
 from sycophancy.world import world
-from workflow import cells, execute, grid, intervene, laboratory, plan, progress, reproduce, tables
+from workflow import (
+    capacity,
+    cells,
+    execute,
+    grid,
+    intervene,
+    laboratory,
+    plan,
+    progress,
+    reproduce,
+    tables,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -743,27 +755,100 @@ def test_the_plan_ends_with_its_sum_and_warns_beyond_the_budget() -> None:
     assert "Warning" not in plan.summary(table, 61) + plan.summary(table, None)
 
 
-def test_the_line_of_the_cell_that_runs_is_shown_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    state = {"label": "m", "done": 1, "total": 2, "rate": 1.0, "eta_seconds": 1.0}
-    folders = {key: tmp_path / key for key in ("02_measure", "02_measure@with_a_long_label")}
-    clock = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    reporter = progress.Reporter(folders)
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Three run folders, and a clock that a reporter may look at."""
+    folders = {key: tmp_path / key for key in ("02_measure", "02_measure@long_label", "05_train")}
+    for folder in folders.values():
+        folder.mkdir()
+    clock = itertools.count(100, 20)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    return folders
 
-    def lines() -> list[str]:
-        clock[0] += 20
+
+def write_state(folder: Path, done: int) -> None:
+    state = {"label": "m", "done": done, "total": 9, "rate": 1.0, "eta_seconds": 1.0}
+    (folder / "progress.json").write_text(json.dumps(state))
+    os.utime(folder / "progress.json", (1000 + done, 1000 + done))
+
+
+def test_every_cell_that_runs_is_shown_once_it_has_moved(
+    watched: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = watched.values()
+    reporter = progress.Reporter(watched)
+
+    def lines() -> list[list[str]]:
         reporter.report()
-        return capsys.readouterr().out.splitlines()
+        return [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
 
     assert lines() == []
-    for number, (key, folder) in enumerate(folders.items()):  # the first has failed
-        folder.mkdir()
-        (folder / "progress.json").write_text(json.dumps(state))
-        os.utime(folder / "progress.json", (1000 + number, 1000 + number))
-        assert [line.split()[0] for line in lines()] == [key]
-        assert lines() == []  # nothing new
+    write_state(second, 1)
+    assert lines() == [["0/3", "02_measure@long_label"]]
+    assert lines() == []  # nothing new
+    write_state(third, 1)
+    assert lines() == [["0/3", "05_train"]]
+    write_state(second, 2)
+    write_state(third, 2)
+    assert lines() == [["0/3", "02_measure@long_label"], ["0/3", "05_train"]]
+    (third / "progress.json").unlink()
+    (third / "metrics.json").write_text("{}")
+    reporter.report()
+    assert capsys.readouterr().out == ""  # one less, and nothing to say of the other
+    write_state(first, 1)
+    assert lines() == [["1/3", "02_measure"]]
+
+
+def test_a_terminal_shows_the_running_cells_in_place(
+    watched: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "50")
+    first, second, _ = watched.values()
+    reporter = progress.Reporter(watched)
+    seen: list[str] = []
+
+    def screen() -> list[str]:
+        """What a terminal shows: CPL goes up to the start of a line, ED clears from there."""
+        reporter.report()
+        for text in re.split(r"(\x1b\[\d+F\x1b\[J|\n)", capsys.readouterr().out):
+            up = re.match(r"\x1b\[(\d+)F", text)
+            if up:
+                del seen[-int(up[1]) :]
+            elif text.strip():
+                seen.append(text)
+        return [line.split()[1] for line in seen]
+
+    write_state(first, 1)
+    write_state(second, 1)
+    assert screen() == ["02_measure", "02_measure@long_label"]
+    assert all(len(line) == 49 for line in seen)
+    write_state(second, 2)
+    assert screen() == ["02_measure", "02_measure@long_label"]
+    (first / "progress.json").unlink()
+    assert screen() == ["02_measure@long_label"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "cores", "gigabytes", "expected"),
+    [
+        ("cpu", 2, 24, 2), ("cpu", 2, 8, 1), ("cpu", 8, 16, 2), ("cpu", 64, 256, 4),
+        ("cpu", 1, 64, 1), ("cpu", 2, 0, 1), ("gpu", 16, 128, 1), ("tpu", 96, 300, 1),
+        ("unknown", 8, 64, 1),
+    ],
+)  # fmt: skip
+def test_as_many_cells_at_once_as_a_processor_has_room_for(
+    backend: str, cores: int, gigabytes: int, expected: int
+) -> None:
+    assert capacity.room(backend, cores, gigabytes * 2**30) == expected
+
+
+def test_jobs_decides_how_many_cells_run_at_once() -> None:
+    assert capacity.cells_at_once("3") == 3
+    assert 1 <= capacity.cells_at_once("") <= 4
+    for wrong in ("0", "-1", "two", "1.5"):
+        with pytest.raises(InputError, match=f"JOBS is '{wrong}': give how many"):
+            capacity.cells_at_once(wrong)
 
 
 def test_cells_of_one_notebook_stand_in_one_table() -> None:

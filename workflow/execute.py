@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> None:
             f"{name} failed in cell {error.exec_count}: {error.ename}: "
             f"{error.evalue}\n{last}\nThe executed copy is {executed}."
         )
+    finally:  # a cell that has ended is not shown as running
+        (executed.parent / "progress.json").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

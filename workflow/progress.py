@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 from datetime import timedelta
@@ -14,50 +15,61 @@ from workflow.cells import blocked, rule_name
 
 
 class Reporter:
-    """Print which cell is running and how far it is, from the run folders' progress files."""
+    """Print which cells are running and how far each is, from the run folders' progress files.
+
+    A cell that has ended leaves no such file behind (see execute.py).
+    """
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self._folders = folders
         self._terminal = sys.stdout.isatty()
         self._width = max([20, *map(len, folders)])
         self._last = 0.0
-        self._shown = 0
-        self._open = False
+        self._shown: dict[str, int] = {}
+        self._lines = 0
 
     def report(self) -> None:
-        """Print a line: in a terminal over the last one twice a second, else every 15 seconds.
+        """Print a line a running cell: in a terminal over the last ones twice a second.
 
-        The cell that runs is the one whose file is newest: one that failed leaves its own behind.
+        Elsewhere every 15 seconds, and only of cells that have moved on.
         """
         now = time.monotonic()
         if now - self._last < (0.5 if self._terminal else 15):
             return
-        found = []
+        found = self._running()
+        written = {key: when for key, (when, _) in found.items()}
+        if not found or written == self._shown:
+            return
+        done = sum((folder / "metrics.json").is_file() for folder in self._folders.values())
+        share = f"{done}/{len(self._folders)}"
+        lines = [
+            f"{share:>5} {key:<{self._width}} {describe(state)}"
+            for key, (when, state) in found.items()
+            if self._terminal or self._shown.get(key) != when
+        ]
+        if lines:
+            self._print(lines)
+        self._last, self._shown = now, written
+
+    def _running(self) -> dict[str, tuple[int, dict[str, Any]]]:
+        found = {}
         for key, folder in self._folders.items():
             path = folder / "progress.json"
             try:
-                found.append((path.stat().st_mtime_ns, key, json.loads(path.read_text())))
+                found[key] = path.stat().st_mtime_ns, json.loads(path.read_text())
             except (OSError, ValueError):
                 continue
-        if not found:
-            return
-        written, key, state = max(found, key=lambda entry: entry[0])
-        if written == self._shown:
-            return
-        self._last, self._shown = now, written
-        self._print(f"{key:<{self._width}} {describe(state)}")
+        return found
 
-    def _print(self, line: str) -> None:
+    def _print(self, lines: list[str]) -> None:
         if self._terminal:
-            print(f"\r{line:<100}", end="", flush=True)
-            self._open = True
-        else:
-            print(line, flush=True)
-
-    def close(self) -> None:
-        """End the line that a terminal shows."""
-        if self._open:
-            print()
+            # up to where the last ones began, and clear from there (ECMA-48's CPL and ED)
+            back = f"\x1b[{self._lines}F\x1b[J" if self._lines else ""
+            width = shutil.get_terminal_size().columns - 1  # one that wraps would be two lines up
+            lines = [line[:width] for line in lines]
+            self._lines = len(lines)
+            lines[0] = back + lines[0]
+        print("\n".join(lines), flush=True)
 
 
 def describe(state: dict[str, Any]) -> str:

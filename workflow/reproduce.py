@@ -1,6 +1,6 @@
 """Run a profile's cells under Snakemake, show how far they are, publish figures, print tables.
 
-Usage: make reproduce [PROFILE=…]   or   make measure MODEL=… [SET="N=20 FORMAT=chat"]
+Usage: make reproduce [PROFILE=…] [JOBS=…]   or   make measure MODEL=… [SET="N=20 FORMAT=chat"]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sycophancy.errors import InputError
-from workflow import grid
+from sycophancy.runs import AT_ONCE
+from workflow import capacity, grid
 from workflow.grid import ROOT
 from workflow.progress import Reporter, not_run, sentences
 from workflow.tables import print_tables, publish
@@ -40,8 +42,9 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     overrides = dict(map(grid.parse_override, settings))
     batch = grid.batch(profile, model, overrides, claims)
     config = {"profile": profile, "model": model or "", "claims": claims or ""}
+    jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
     with one_at_a_time():
-        code = train_laboratory(batch) or run_snakemake(config, settings, batch)
+        code = train_laboratory(batch) or run_snakemake(config, settings, batch, jobs)
     if code:
         print("Stopped. What is finished is kept: the same command goes on from there.")
         return code
@@ -103,8 +106,8 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch) -> int:
-    """Run Snakemake and report progress until it ends; return its exit status.
+def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch, jobs: int) -> int:
+    """Run Snakemake, `jobs` cells at once, and report until it ends; return its exit status.
 
     A kill −9 leaves Snakemake's own lock behind: since we hold ours, it is stale and is cleared.
     """
@@ -114,7 +117,7 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
     command += [f"overrides={json.dumps(settings)}"]
     if list((ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
-    command += ["--cores", "1", "--resources", "device=1", "--rerun-incomplete"]
+    command += ["--cores", str(jobs), "--rerun-incomplete"]
     measures = config["model"] and config["profile"] != grid.INTERVENE
     if not measures:  # a model that one notebook cannot load, the other cannot either
         command += ["--keep-going"]
@@ -123,7 +126,8 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
     for folder in folders.values():  # what an interrupted run last said of itself
         (folder / "progress.json").unlink(missing_ok=True)
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        environment = {**os.environ, AT_ONCE: str(jobs)}
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
         # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
         interrupts: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
@@ -131,7 +135,6 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
         while process.poll() is None:
             reporter.report()
             time.sleep(0.5)
-        reporter.close()
         log.seek(0)
         if process.returncode and not interrupts:
             said = log.read()

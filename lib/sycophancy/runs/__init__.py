@@ -13,6 +13,7 @@ from sycophancy.runs.folder import (
     start,
 )
 from sycophancy.runs.machine import (
+    AT_ONCE,
     cache_dir,
     code_hash,
     device,
@@ -26,6 +27,7 @@ from sycophancy.runs.machine import (
 from sycophancy.runs.parameters import as_list, parameter_hash, read_parameters
 
 __all__ = [
+    "AT_ONCE",
     "LABORATORY",
     "Run",
     "as_list",

@@ -1,0 +1,61 @@
+"""How many cells of a batch may run side by side on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from sycophancy.errors import InputError
+
+CELL_MEMORY = 6 * 2**30  # bytes: what a cell of the embedded model holds, with room to spare
+MOST = 4  # more cells than this rarely wait for nothing in a profile of ours
+
+# in a process of its own: JAX takes a whole accelerator for the process that asks for it
+ASK_JAX = "import jax; print(jax.default_backend())"
+
+
+def cells_at_once(asked: str) -> int:
+    """Return how many cells run at once: `asked` (JOBS), or what the machine has room for.
+
+    An accelerator takes one. A processor takes as many as it has cores and memory for, because a
+    cell leaves a core idle while its kernel starts, while it compiles and while it draws.
+
+    Raises InputError for an `asked` that is no number of at least 1.
+    """
+    if asked:
+        if not asked.isdecimal() or int(asked) < 1:
+            raise InputError(
+                f"JOBS is {asked!r}: give how many notebooks may run at once, 1 or more, or leave "
+                "it out."
+            )
+        return int(asked)
+    return room(backend(), cores(), memory())
+
+
+def room(backend: str, cores: int, memory: int) -> int:
+    """Return how many cells fit a machine of `memory` bytes."""
+    if backend != "cpu":
+        return 1
+    return max(1, min(cores, memory // CELL_MEMORY, MOST))
+
+
+def backend() -> str:
+    """Return JAX's backend here: cpu, gpu or tpu; `unknown` where JAX fails to say."""
+    found = subprocess.run([sys.executable, "-c", ASK_JAX], capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Return the machine's memory in bytes, 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
