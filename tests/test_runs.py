@@ -147,20 +147,6 @@ def test_costs_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(runs.read_costs()["tokens"]) == [10, 20]
 
 
-def test_costs_of_notebooks_that_shared_the_machine_are_halved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
-    cost = {"tokens": 10, "scoring_seconds": 8.0, "training_tokens_per_second": 5.0}
-    runs.remember_cost(cost)
-    monkeypatch.setenv(runs.AT_ONCE, "2")
-    runs.remember_cost(cost)
-    costs = runs.read_costs()
-    assert list(costs["tokens"]) == [10, 10]
-    assert list(costs["scoring_seconds"]) == [8.0, 4.0]
-    assert list(costs["training_tokens_per_second"]) == [5.0, 10.0]
-
-
 def test_finished_runs_are_found_by_folder_and_by_notebook(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

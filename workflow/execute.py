@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import papermill
@@ -26,6 +27,16 @@ class SocketKernelManager(AsyncKernelManager):
     @default("transport")
     def _transport(self) -> str:
         return "ipc"
+
+    @default("ip")
+    def _ip(self) -> str:
+        """Where the sockets lie: a folder for each kernel, gone with its manager.
+
+        jupyter_client's own default is a name in the working folder, free when it is looked up:
+        two kernels that start in the same moment take the same one.
+        """
+        self._sockets = TemporaryDirectory(prefix="kernel-")
+        return str(Path(self._sockets.name) / "ipc")
 
 
 def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 import platformdirs
 
-AT_ONCE = "SYCOPHANCY_AT_ONCE"  # the environment's: how many notebooks share this machine
 PACKAGES = ("keras", "keras-hub", "jax", "jaxlib", "numpy", "pandas", "scipy", "statsmodels")
 
 
@@ -34,35 +33,20 @@ def repository() -> Path | None:
 
 
 def remember_cost(entry: Mapping[str, Any]) -> None:
-    """Add a line to the machine's record of costs, from which `make plan` learns its minutes.
-
-    It says how many notebooks shared the machine.
-    """
-    entry = {**entry, "at_once": int(os.environ.get(AT_ONCE) or 1)}
+    """Add a line to the machine's record of costs, from which `make plan` learns its minutes."""
     path = cache_dir() / "costs.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+        file.write(json.dumps(dict(entry)) + "\n")
 
 
 def read_costs() -> pd.DataFrame:
-    """Return the machine's record of costs, oldest first; empty where nothing has run yet.
-
-    Seconds are the machine's: half a notebook's own where two shared it, and speeds twice its own,
-    so that the seconds of a batch add up to what it takes.
-    """
+    """Return the machine's record of costs, oldest first; empty where nothing has run yet."""
     path = cache_dir() / "costs.jsonl"
     if not path.is_file():
         return pd.DataFrame(columns=["notebook", "model", "device", "tokens", "scoring_seconds"])
     lines = path.read_text(encoding="utf-8").splitlines()
-    costs = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-    shared = costs["at_once"].fillna(1) if "at_once" in costs else 1
-    for name in costs.columns:
-        if name.endswith("_per_second"):
-            costs[name] *= shared
-        elif name.endswith("seconds"):
-            costs[name] /= shared
-    return costs
+    return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
 
 
 def code_hash(paths: Iterable[Path]) -> str:
