@@ -748,8 +748,8 @@ def test_the_plan_ends_with_its_sum_and_warns_beyond_the_budget() -> None:
     )  # fmt: skip
     text = plan.summary(table, 60)
     assert text.splitlines() == [
-        "2 notebooks, 3 runs, 1,002 items, 5,002 tokens, 61 minutes in all, 31 of them still to "
-        "run",
+        "2 notebooks, 3 runs, 1,002 items, 5,002 tokens, 61 minutes one after the other, 31 of "
+        "them still to run",
         "Warning: this is more than the profile's budget of 60 minutes.",
     ]
     assert "Warning" not in plan.summary(table, 61) + plan.summary(table, None)
@@ -918,10 +918,22 @@ def run_reproduce(copy: Path, *arguments: str, **options: Any) -> subprocess.Com
     )  # fmt: skip
 
 
+STORY = (
+    "00_start_here", "01_opinion_tasks", "02_wrong_additions", "03_generate_data", "04_filter"
+)  # fmt: skip
+
+
 @pytest.mark.notebook
 def test_reproduce_runs_resumes_and_then_does_nothing(tmp_path: Path) -> None:
-    """One long story, because each part costs kernels: killed, resumed, repeated, refused."""
+    """One long story, because each part costs kernels: killed, resumed, repeated, refused.
+
+    The first cells of the smoke profile tell it; test_notebooks.py runs every cell.
+    """
     copy = snakemake_free_copy(tmp_path / "checkout")
+    profile = copy / "workflow" / "profiles" / "smoke.yaml"
+    content = yaml.safe_load(profile.read_text())
+    content["notebooks"] = {key: content["notebooks"][key] for key in STORY}
+    profile.write_text(yaml.safe_dump(content, sort_keys=False))
     figures = {p: p.read_bytes() for p in (copy / "figures").glob("*")}
     environment = {**os.environ, "PYTHONPATH": f"{copy / 'lib'}{os.pathsep}{copy}"}
 
@@ -941,7 +953,7 @@ def test_reproduce_runs_resumes_and_then_does_nothing(tmp_path: Path) -> None:
     # goes on, and finishes
     done = run_reproduce(copy, "--profile", "smoke")
     assert done.returncode == 0, done.stderr
-    for name in grid.read_profile("smoke")[0]:
+    for name in STORY:
         folder = copy / "runs" / "smoke" / name
         assert (folder / "metrics.json").is_file() and (folder / "executed.ipynb").is_file()
     assert "nlp_survey" in done.stdout and "shift" in done.stdout
@@ -976,17 +988,67 @@ from pathlib import Path
 """
 
 
+def workflow_copy(folder: Path, notebooks: dict[str, Any]) -> Path:
+    """A checkout of the workflow alone, with a profile `own` of these cells."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=ignore)
+    shutil.copy(ROOT / "requirements.lock", folder)
+    content = {"publish": False, "notebooks": notebooks}
+    (folder / "workflow" / "profiles" / "own.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+WAIT = """
+import time
+from pathlib import Path
+Path(OUT_DIR, "here").write_text("")
+deadline = time.monotonic() + 60
+while not Path(OTHER, "here").exists():
+    assert time.monotonic() < deadline, "the other does not run"
+    time.sleep(0.1)
+Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
+"""
+
+
+SPAN = """
+import json, time
+from pathlib import Path
+began = time.time()
+time.sleep(1)
+Path(OUT_DIR, "span.json").write_text(json.dumps([began, time.time()]))
+Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
+"""
+
+
+@pytest.mark.notebook
+def test_small_cells_run_side_by_side_and_large_ones_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["03_make", "05_train", "02_measure", "02_measure@again"]
+    copy = workflow_copy(tmp_path / "checkout", {key: {} for key in keys})
+    for name, other in (("03_make", "05_train"), ("05_train", "03_make")):
+        wait = WAIT.replace("OTHER", repr(f"runs/own/{other}"))
+        write_notebook(copy / "notebooks", name, {}, wait)
+    write_notebook(copy / "notebooks", "02_measure", {"MODEL": "tiny_random"}, SPAN)
+    monkeypatch.setenv("JOBS", "2")
+    done = run_reproduce(copy, "--profile", "own")
+    assert done.returncode == 0, done.stderr
+    spans = [json.loads((copy / "runs" / "own" / k / "span.json").read_text()) for k in keys[2:]]
+    (_, first_ended), (second_began, _) = sorted(spans)
+    assert first_ended <= second_began
+
+
+def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:
+    cells_of = grid.batch("laptop").cells
+    large = {key for key, given in cells_of.items() if grid.fills_the_machine(key, given)}
+    before = {"00_start_here", "01_opinion_tasks", "02_wrong_additions", "03_generate_data"}
+    after = {"01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge"}
+    assert large == before | after | {"04_filter", "05_finetune", "09_benchmarks"}
+
+
 @pytest.mark.notebook
 def test_a_failed_cell_stops_what_waits_for_it_and_nothing_else(tmp_path: Path) -> None:
-    copy = tmp_path / "checkout"
-    shutil.copytree(
-        ROOT / "workflow", copy / "workflow", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copy(ROOT / "requirements.lock", copy)
     declared = {"DATA": "", "NAME": "03_make.ipynb", "FAIL": False}
-    fail = "if FAIL:\n    raise ValueError('as asked')"
-    for name in ("03_make", "05_train", "07_compare"):
-        write_notebook(copy / "notebooks", name, declared, fail, FINISH)
     seen = {"NAME": "seen.txt"}
     notebooks = {
         "07_compare": {"DATA": "{runs}/05_train", **seen},
@@ -995,8 +1057,10 @@ def test_a_failed_cell_stops_what_waits_for_it_and_nothing_else(tmp_path: Path) 
         "05_train@good": {"DATA": "{runs}/03_make", **seen},
         "03_make": {},
     }
-    content = {"publish": False, "notebooks": notebooks}
-    (copy / "workflow" / "profiles" / "own.yaml").write_text(yaml.safe_dump(content))
+    copy = workflow_copy(tmp_path / "checkout", notebooks)
+    fail = "if FAIL:\n    raise ValueError('as asked')"
+    for name in ("03_make", "05_train", "07_compare"):
+        write_notebook(copy / "notebooks", name, declared, fail, FINISH)
     done = run_reproduce(copy, "--profile", "own")
     runs = copy / "runs" / "own"
     assert done.returncode == 1

@@ -19,7 +19,9 @@ def cells_at_once(asked: str) -> int:
     """Return how many cells run at once: `asked` (JOBS), or what the machine has room for.
 
     An accelerator takes one. A processor takes as many as it has cores and memory for, because a
-    cell leaves a core idle while its kernel starts, while it compiles and while it draws.
+    cell leaves a core idle while its kernel starts, while it compiles and while it draws, and the
+    laboratory's models are too small for two. Of those that are not, one runs at a time (see
+    `grid.fills_the_machine`).
 
     Raises InputError for an `asked` that is no number of at least 1.
     """

@@ -16,7 +16,7 @@ import nbformat
 import yaml
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.runs import LABORATORY, at_step, code_hash
+from sycophancy.runs import LABORATORY, at_step, code_hash, is_real
 from workflow.cells import dependencies, fill, notebook_of, substitute, texts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -208,6 +208,16 @@ def scores_items(name: str) -> bool:
 def trains(name: str) -> bool:
     """Return whether a notebook trains models: it has a cell tagged `training`."""
     return has_cell(name, "training")
+
+
+def fills_the_machine(key: str, given: dict[str, Any]) -> bool:
+    """Return whether a cell is given a MODEL, and not the laboratory's.
+
+    Two such at once are slower than one after the other: each has a thread for every core, and
+    waits for those of its own that the other keeps from running.
+    """
+    parameters = {**default_parameters(notebook_of(key)), **given}
+    return "MODEL" in parameters and is_real(parameters)
 
 
 def default_parameters(name: str) -> dict[str, Any]:

@@ -266,8 +266,8 @@ def summary(table: pd.DataFrame, budget: float | None) -> str:
     total = table["minutes"].sum()
     text = (
         f"{table['notebook'].nunique()} notebooks, {len(table)} runs, {table['items'].sum():,} "
-        f"items, {table['tokens'].sum():,} tokens, {total:.0f} minutes in all, "
-        f"{new['minutes'].sum():.0f} of them still to run"
+        f"items, {table['tokens'].sum():,} tokens, {total:.0f} minutes one after the "
+        f"other, {new['minutes'].sum():.0f} of them still to run"
     )
     if budget is not None and total > budget:
         text += f"\nWarning: this is more than the profile's budget of {budget:g} minutes."

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sycophancy.errors import InputError
-from sycophancy.runs import AT_ONCE
 from workflow import capacity, grid
 from workflow.grid import ROOT
 from workflow.progress import Reporter, not_run, sentences
@@ -117,7 +116,7 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
     command += [f"overrides={json.dumps(settings)}"]
     if list((ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
-    command += ["--cores", str(jobs), "--rerun-incomplete"]
+    command += ["--cores", str(jobs), "--resources", "large=1", "--rerun-incomplete"]
     measures = config["model"] and config["profile"] != grid.INTERVENE
     if not measures:  # a model that one notebook cannot load, the other cannot either
         command += ["--keep-going"]
@@ -126,8 +125,7 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
     for folder in folders.values():  # what an interrupted run last said of itself
         (folder / "progress.json").unlink(missing_ok=True)
     with tempfile.TemporaryFile("w+") as log:
-        environment = {**os.environ, AT_ONCE: str(jobs)}
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
         interrupts: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))

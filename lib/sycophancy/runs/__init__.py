@@ -8,12 +8,12 @@ from sycophancy.runs.folder import (
     Run,
     at_step,
     find,
+    is_real,
     latest,
     parameters_of,
     start,
 )
 from sycophancy.runs.machine import (
-    AT_ONCE,
     cache_dir,
     code_hash,
     device,
@@ -27,7 +27,6 @@ from sycophancy.runs.machine import (
 from sycophancy.runs.parameters import as_list, parameter_hash, read_parameters
 
 __all__ = [
-    "AT_ONCE",
     "LABORATORY",
     "Run",
     "as_list",
@@ -38,6 +37,7 @@ __all__ = [
     "device",
     "find",
     "git_state",
+    "is_real",
     "latest",
     "parameter_hash",
     "parameters_of",
