@@ -9,7 +9,7 @@ import sys
 from sycophancy.errors import InputError
 
 CELL_MEMORY = 6 * 2**30  # bytes: what a cell of the embedded model holds, with room to spare
-MOST = 4  # more cells than this rarely wait for nothing in a profile of ours
+MOST = 4  # cells of our profiles that wait for none of the others are seldom more
 
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
 ASK_JAX = "import jax; print(jax.default_backend())"
