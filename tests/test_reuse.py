@@ -223,15 +223,15 @@ def test_what_is_computed_is_what_was_expected(tiny: LanguageModel) -> None:
 
 
 def cost(group: list[tuple[int, ...]], shared: int) -> int:
-    """Padded tokens and the price of branches, written out: 1, 2, then multiples of 16."""
+    """Padded tokens and the price of branches, written out: 1, 2, then multiples of 4."""
     rests = [len(ids) - shared for ids in group]
-    sizes = [next(n for n in (1, 2, *range(16, 200, 16)) if n >= rest) for rest in rests]
-    trunk = next(n for n in range(0, 400, 16) if n >= shared + max(sizes))
+    sizes = [next(n for n in (1, 2, *range(4, 200, 4)) if n >= rest) for rest in rests]
+    trunk = next(n for n in range(0, 400, 8) if n >= shared)
     return trunk + sum(sizes) + sharing.BRANCH_COST * len(group)
 
 
 def plain_cost(group: list[tuple[int, ...]]) -> int:
-    return sum(next(n for n in range(0, 400, 16) if n >= len(ids)) for ids in group)
+    return sum(next(n for n in range(0, 400, 8) if n >= len(ids)) for ids in group)
 
 
 def best_saving(ordered: list[tuple[int, ...]]) -> int:
@@ -283,9 +283,9 @@ def test_shapes_stay_few(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -
             seen.add(("trunk", arrays[0].shape + arrays[1].shape))
             return passes.trunk(*arrays)
 
-        def branch(cache: object, starts: np.ndarray, *arrays: np.ndarray) -> object:
-            seen.add(("branch", arrays[0].shape + arrays[1].shape))
-            return passes.branch(cache, starts, *arrays)
+        def branch(cache: object, *arrays: np.ndarray) -> object:
+            seen.add(("branch", arrays[2].shape + arrays[3].shape))
+            return passes.branch(cache, *arrays)
 
         return replace(passes, trunk=trunk, branch=branch)
 

@@ -176,7 +176,7 @@ class Engine:
             first, cache = self.passes.trunk(*bundle.arrays)
             padded = bundle.arrays[0].size
             for branches in bundle.branches:
-                logps = self.passes.branch(cache, bundle.starts, *branches.arrays)
+                logps = self.passes.branch(cache, *branches.arrays)
 
                 def read(
                     bundle: Any = bundle,
@@ -187,7 +187,7 @@ class Engine:
                     """Return the log-probabilities of the rows of one batch of branches."""
                     return bundle.read(branches, np.asarray(first), np.asarray(logps))
 
-                yield branches.rows, padded + branches.arrays[0].size, read
+                yield branches.rows, padded + branches.arrays[2].size, read
                 padded = 0
 
 
@@ -196,7 +196,7 @@ def make_engine(model: LanguageModel, found: Survey, budget: int, share_tokens: 
     forward = make_forward(model)
     if share_tokens and found.saved >= WORTH * budget:
         lengths = shapes(found, most=MAX_LENGTHS)
-        if lengths.trunks[-1] <= (model.context or lengths.trunks[-1]) and exact(model):
+        if lengths.longest <= (model.context or lengths.longest) and exact(model):
             passes = make_passes(model)
             most = most_cache_bytes() // passes.token_bytes()
             return Engine(forward, passes, lengths, budget, most)

@@ -37,12 +37,11 @@ class Passes:
     """A model's jitted passes with a cache.
 
     `trunk(ids, positions, targets)`, int (n, length) and (n, places), gives log-probabilities
-    (n, places) as `make_forward` does, and the cache. `branch(cache, starts, ids, positions,
-    targets)` runs ids (n, b, length), b continuations of each trunk whose first token stands at
-    starts (n,), and gives (n, b, places); positions count from there. Padding follows the tokens in
+    (n, places) as `make_forward` does, and the cache. `branch(cache, which, starts, ids, positions,
+    targets)` runs ids (b, length): continuations of the trunks which (b,), whose first tokens stand
+    at starts (b,), and gives (b, places); positions count from there. Padding follows the tokens in
     trunks and branches alike: a position never sees what comes after it, and branches overwrite a
-    trunk's padding, which must leave room for the longest. `token_bytes` is the size of the cache
-    of one token.
+    trunk's padding. `token_bytes` is the size of the cache of one token.
     """
 
     trunk: Callable[..., Any]
@@ -65,29 +64,39 @@ def compile_passes(model: LanguageModel) -> Passes:
             hidden, cache = fill(ids)
             return log_probabilities(model, hidden, positions, targets), cache
 
-    def branch(values: Any, cache: Any, starts: Any, ids: Any, positions: Any, targets: Any) -> Any:
+    def branch(
+        values: Any, cache: Any, which: Any, starts: Any, ids: Any, positions: Any, targets: Any
+    ) -> Any:
         """Return log-probabilities of the branches' targets."""
+        room = ids.shape[1]
 
-        def one_trunk(cache: Any, start: Any, ids: Any, positions: Any, targets: Any) -> Any:
-            """Return those of one trunk's branches, each with a copy of its cache."""
-            wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(ids), *x.shape)), cache)
-            _, hidden, _ = task.call_with_cache(ids, wide, start)
-            return log_probabilities(model, hidden, positions, targets)
+        def with_room(x: Any, axis: int) -> Any:
+            """Return each branch's copy of its trunk's cache, longer by the branch."""
+            return jnp.pad(x[which], [(0, room if i == axis else 0) for i in range(x.ndim)])
+
+        def one(cache: Any, start: Any, *given: Any) -> Any:
+            """Return those of one branch."""
+            cache, ids, positions, targets = jax.tree.map(lambda x: x[None], (cache, *given))
+            _, hidden, _ = task.call_with_cache(ids, cache, start)
+            return log_probabilities(model, hidden, positions, targets)[0]
 
         with with_weights(model, values):
-            return jax.vmap(one_trunk)(cache, starts, ids, positions, targets)
+            own = jax.tree.map(with_room, cache, layout()[0])
+            return jax.vmap(one)(own, starts, ids, positions, targets)
 
     @cache
-    def token_bytes() -> int:
-        """Return the bytes of keys and values of one token."""
-        one = np.zeros((1, 16), np.int32)
+    def layout() -> tuple[Any, int]:
+        """Return the axis of the tokens in every array of a cache, and the bytes of one token."""
         values = [own.value for own in model.backbone.weights]
-        _, filled = jax.eval_shape(trunk, values, one, one[:, :1], one[:, :1])
-        return -(-sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(filled)) // one.size)
+        ids = [np.zeros((1, length), np.int32) for length in (8, 9)]
+        one = ids[0][:, :1]
+        short, long = (jax.eval_shape(trunk, values, some, one, one)[1] for some in ids)
+        axes = jax.tree.map(lambda a, b: int(np.argmin(np.equal(a.shape, b.shape))), short, long)
+        sizes = [sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(x)) for x in (short, long)]
+        return axes, sizes[1] - sizes[0]
 
-    return Passes(
-        on_weights(model, jax.jit(trunk)), on_weights(model, jax.jit(branch)), token_bytes
-    )
+    first, then = (on_weights(model, jax.jit(one)) for one in (trunk, branch))
+    return Passes(first, then, lambda: layout()[1])
 
 
 def causal_task(model: LanguageModel) -> tuple[Any, Callable[[Any], Any]]:
@@ -151,11 +160,13 @@ def differences(model: LanguageModel) -> np.ndarray:
     passes = make_passes(model)
     trunks, cache = passes.trunk(ids[:, 0], at_end, first)
     where = np.broadcast_to(np.arange(more, dtype=np.int32), (2, 2, more))
-    grown = passes.branch(cache, starts, branches, where, targets)
+    which = np.arange(2, dtype=np.int32).repeat(2)
+    flat = (x.reshape(4, more) for x in (branches, where, targets))
+    grown = np.asarray(passes.branch(cache, which, starts[which], *flat)).reshape(2, 2, more)
     places = np.concatenate([at_end[:, None].repeat(2, axis=1), after.repeat(2, axis=1)], axis=2)
     wanted = np.concatenate([first[:, None].repeat(2, axis=1), targets], axis=2)
-    flat = (ids, np.ones_like(ids), places, wanted)
-    plain = make_forward(model)(*(x.reshape(4, -1).astype(np.int32) for x in flat))
+    rows = (ids, np.ones_like(ids), places, wanted)
+    plain = make_forward(model)(*(x.reshape(4, -1).astype(np.int32) for x in rows))
     plain = np.asarray(plain).reshape(2, 2, more + 1)
-    gaps = [plain[:, 0, 0] - np.asarray(trunks)[:, 0], plain[:, :, 1:] - np.asarray(grown)]
+    gaps = [plain[:, 0, 0] - np.asarray(trunks)[:, 0], plain[:, :, 1:] - grown]
     return np.abs(np.concatenate([gap.reshape(-1) for gap in gaps]))

@@ -6,9 +6,10 @@ item share everything but the letter. Both are found from the token ids alone.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import Row, build_rows, choose_lengths, chunks, common_prefix
 
 BRANCH_COST = 4  # of one more branch besides its tokens, in tokens: measured on two cores
-LENGTH_STEP = 16  # padded lengths are multiples of this, those of short branches apart
+LENGTH_STEP = 8  # padded lengths are multiples of this, those of branches apart
+BRANCH_STEP = 4  # those of branches
 SHORT = 2  # branches of so few tokens are not padded
 MAX_BRANCH_LENGTHS = 4
+TRUNK_TOKENS = 4  # batches of trunks have so many times the budget: more branches fill theirs
 CACHE_READ = 8  # tokens of cache that a batch of branches may read for each token of the budget
 
 
@@ -33,11 +36,6 @@ class Trunk:
     def rest(self, row: Row) -> tuple[int, ...]:
         """Return the tokens of a row after the trunk."""
         return row.ids[len(self.ids) :]
-
-    @property
-    def longest(self) -> int:
-        """The tokens of the longest branch."""
-        return max(len(row.ids) for row in self.rows) - len(self.ids)
 
 
 def share(rows: list[Row]) -> tuple[list[Trunk], list[Row]]:
@@ -76,10 +74,10 @@ def share(rows: list[Row]) -> tuple[list[Trunk], list[Row]]:
 def saving(lengths: list[int], shared: int) -> int:
     """Return how many padded tokens less rows of such lengths take with `shared` tokens as trunk.
 
-    BRANCH_COST is counted for each row; the trunk has room for the longest branch.
+    BRANCH_COST is counted for each row.
     """
     branches = [padded_branch(length - shared) for length in lengths]
-    whole = padded(shared + max(branches)) + sum(branches) + len(branches) * BRANCH_COST
+    whole = padded(shared) + sum(branches) + len(branches) * BRANCH_COST
     return sum(map(padded, lengths)) - whole
 
 
@@ -89,21 +87,21 @@ def padded(tokens: int) -> int:
 
 
 def padded_branch(tokens: int) -> int:
-    """Return the padded length of a branch: short ones, at least a token, as they are."""
-    return max(tokens, 1) if tokens <= SHORT else padded(tokens)
+    """Return the next multiple of BRANCH_STEP; short branches, at least a token, as they are."""
+    return max(tokens, 1) if tokens <= SHORT else -(-tokens // BRANCH_STEP) * BRANCH_STEP
 
 
 @dataclass
 class Survey:
     """How many sequences of which lengths there are, run plainly or with shared tokens.
 
-    `all`, `alone`: rows by length, of everything and of what has no trunk; `trunks`: by tokens and
-    by those of the longest branch; `branches`: by tokens.
+    `all`, `alone`: rows by length, of everything and of what has no trunk; `trunks` and `branches`
+    by theirs.
     """
 
     all: Counter[int] = field(default_factory=Counter)
     alone: Counter[int] = field(default_factory=Counter)
-    trunks: Counter[tuple[int, int]] = field(default_factory=Counter)
+    trunks: Counter[int] = field(default_factory=Counter)
     branches: Counter[int] = field(default_factory=Counter)
 
     @property
@@ -114,8 +112,8 @@ class Survey:
     @property
     def saved(self) -> int:
         """Tokens that need not be computed where sequences share them."""
-        own = sum(n * count for part in (self.alone, self.branches) for n, count in part.items())
-        return self.tokens - own - sum(n * count for (n, _), count in self.trunks.items())
+        parts = (self.alone, self.trunks, self.branches)
+        return self.tokens - sum(n * count for part in parts for n, count in part.items())
 
 
 def survey(model: LanguageModel, items: pd.DataFrame) -> Survey:
@@ -126,27 +124,23 @@ def survey(model: LanguageModel, items: pd.DataFrame) -> Survey:
         trunks, alone = share(rows)
         found.all.update(len(row.ids) for row in rows)
         found.alone.update(len(row.ids) for row in alone)
-        found.trunks.update((len(trunk.ids), trunk.longest) for trunk in trunks)
+        found.trunks.update(len(trunk.ids) for trunk in trunks)
         found.branches.update(len(t.rest(row)) for t in trunks for row in t.rows)
     return found
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """Padded lengths: of rows run plainly, of branches, and of trunks with room for a branch."""
+    """Padded lengths, ascending: of rows run plainly, of trunks and of branches."""
 
     rows: list[int]
-    branches: list[int]
     trunks: list[int]
+    branches: list[int]
 
-    def branch(self, tokens: int) -> int:
-        """Return the padded length of a branch."""
-        return next(length for length in self.branches if length >= tokens)
-
-    def trunk(self, trunk: Trunk) -> int:
-        """Return the padded length of a trunk with the longest branch after it."""
-        size = len(trunk.ids) + self.branch(trunk.longest)
-        return next(length for length in self.trunks if length >= size)
+    @property
+    def longest(self) -> int:
+        """The tokens that the longest trunk and the longest branch reach over, padded."""
+        return self.trunks[-1] + self.branches[-1]
 
 
 def shapes(found: Survey, *, most: int) -> Shapes:
@@ -154,21 +148,25 @@ def shapes(found: Survey, *, most: int) -> Shapes:
     branches: Counter[int] = Counter()
     for tokens, count in found.branches.items():
         branches[padded_branch(tokens)] += count
-    lengths = choose_lengths(branches, most=MAX_BRANCH_LENGTHS, step=1)
-    chosen = Shapes(choose_lengths(found.alone, most=most, step=LENGTH_STEP), lengths, [])
-    trunks: Counter[int] = Counter()
-    for (tokens, longest), count in found.trunks.items():
-        trunks[tokens + chosen.branch(longest)] += count
-    return replace(chosen, trunks=choose_lengths(trunks, most=most, step=LENGTH_STEP))
+    return Shapes(
+        choose_lengths(found.alone, most=most, step=LENGTH_STEP),
+        choose_lengths(found.trunks, most=most, step=LENGTH_STEP),
+        choose_lengths(branches, most=MAX_BRANCH_LENGTHS, step=1),
+    )
+
+
+def at_least(lengths: list[int], tokens: int) -> int:
+    """Return the first of ascending padded lengths that has room for `tokens`."""
+    return lengths[bisect_left(lengths, tokens)]
 
 
 @dataclass(frozen=True)
 class Branches:
-    """One batch of branches: rows, the place (trunk, branch) of each, and arrays for the pass."""
+    """One batch of branches: rows, the trunk of each by its place, and arrays for the pass."""
 
     rows: list[Row]
-    places: list[tuple[int, int]]
-    arrays: tuple[np.ndarray, ...]
+    trunks: list[int]
+    arrays: tuple[np.ndarray, ...]  # trunk and start of each; ids, positions, targets
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,6 @@ class Bundle:
     trunks: list[Trunk]
     slots: list[dict[tuple[int, int], int]]  # for each trunk: (position, token) → place
     arrays: tuple[np.ndarray, ...]  # ids, positions, targets
-    starts: np.ndarray
     branches: list[Branches]
 
     def read(
@@ -186,9 +183,8 @@ class Bundle:
     ) -> list[list[float]]:
         """Return the log-probabilities of every row of a batch, in the order of its targets."""
         out = []
-        for row, (i, j) in zip(batch.rows, batch.places, strict=True):
-            own = iter(logps[i, j])
-            begin = len(self.trunks[i].ids)
+        for row, i, mine in zip(batch.rows, batch.trunks, logps, strict=False):
+            own, begin = iter(mine), len(self.trunks[i].ids)
             out.append(
                 [
                     float(trunk_logps[i, self.slots[i][at, token]] if at < begin else next(own))
@@ -201,32 +197,24 @@ class Bundle:
 def bundles(
     trunks: list[Trunk], lengths: Shapes, budget: int, most_cached: int
 ) -> Iterator[Bundle]:
-    """Yield all trunks in batches of few shapes, at most `most_cached` padded tokens in each.
-
-    A trunk whose branches fill a batch comes alone; the others come together, those with as many
-    branches side by side.
-    """
-    kinds: dict[tuple[int, bool], list[Trunk]] = {}
+    """Yield all trunks in batches of few shapes, at most `most_cached` padded tokens in each."""
+    kinds: dict[int, list[Trunk]] = {}
     for trunk in trunks:
-        work = sum(lengths.branch(len(trunk.rest(row))) for row in trunk.rows)
-        kinds.setdefault((lengths.trunk(trunk), work >= budget), []).append(trunk)
-    for (length, alone), group in sorted(kinds.items()):
-        group = sorted(group, key=lambda trunk: (len(trunk.rows), trunk.ids))
-        most = max(1, min(budget, most_cached) // length)
-        size = 1 if alone else even(len(group), most)
+        kinds.setdefault(at_least(lengths.trunks, len(trunk.ids)), []).append(trunk)
+    for length, group in sorted(kinds.items()):
+        size = even(len(group), max(1, min(TRUNK_TOKENS * budget, most_cached) // length))
         for begin in range(0, len(group), size):
             some = group[begin : begin + size]
-            read = min(CACHE_READ * budget, most_cached) // (size * length)
-            branches = to_branches(some, size, lengths, budget, read)
-            yield to_bundle(some, size, length, branches)
+            copies = min(CACHE_READ * budget, most_cached)
+            yield to_bundle(some, size, length, to_branches(some, length, lengths, budget, copies))
 
 
 def to_bundle(group: list[Trunk], size: int, length: int, branches: Iterator[Branches]) -> Bundle:
     """Return `group` as a batch of `size` trunks, the rest of it padding."""
-    ids, starts = np.zeros((size, length), np.int32), np.zeros(size, np.int32)
+    ids = np.zeros((size, length), np.int32)
     slots: list[dict[tuple[int, int], int]] = []
     for i, trunk in enumerate(group):
-        ids[i, : len(trunk.ids)], starts[i] = trunk.ids, len(trunk.ids)
+        ids[i, : len(trunk.ids)] = trunk.ids
         pairs = ((at, token) for row in trunk.rows for _, at, token in row.targets)
         slots.append({})
         for at, token in pairs:
@@ -237,43 +225,43 @@ def to_bundle(group: list[Trunk], size: int, length: int, branches: Iterator[Bra
     for i, slot in enumerate(slots):
         for (at, token), place in slot.items():
             positions[i, place], targets[i, place] = at, token
-    return Bundle(group, slots, (ids, positions, targets), starts, list(branches))
+    return Bundle(group, slots, (ids, positions, targets), list(branches))
 
 
 def to_branches(
-    group: list[Trunk], size: int, lengths: Shapes, budget: int, most: int
+    group: list[Trunk], length: int, lengths: Shapes, budget: int, copies: int
 ) -> Iterator[Branches]:
-    """Yield the rows of a batch of trunks, padded length by padded length.
+    """Yield the rows of trunks padded to `length`, one padded length of branches after the other.
 
-    At most `most` branches of a trunk stand side by side: each reads a copy of its cache.
+    A branch reads a copy of its trunk's cache: those of a batch have at most `copies` tokens.
     """
-    for padded in lengths.branches:
-        rows = [[r for r in t.rows if lengths.branch(len(t.rest(r))) == padded] for t in group]
-        deepest = max(map(len, rows))
-        if not deepest:
-            continue
-        width = even(deepest, max(1, min(most, budget // (size * padded))))
-        for begin in range(0, deepest, width):
-            yield fill(group, [some[begin : begin + width] for some in rows], size, width, padded)
+    kinds: dict[int, list[tuple[int, Row]]] = {}
+    for i, trunk in enumerate(group):
+        for row in trunk.rows:
+            kinds.setdefault(at_least(lengths.branches, len(trunk.rest(row))), []).append((i, row))
+    for padded, pairs in sorted(kinds.items()):
+        most = min(budget // padded, copies // (length + padded))
+        size = even(len(pairs), max(1, most))
+        for begin in range(0, len(pairs), size):
+            yield fill(group, pairs[begin : begin + size], size, padded)
 
 
-def fill(group: list[Trunk], rows: list[list[Row]], size: int, width: int, padded: int) -> Branches:
-    """Return one batch of branches: ids (size, width, padded), positions and targets by place."""
-    begins = [len(trunk.ids) for trunk in group]
-    wanted = {
-        (i, j): [(at - begins[i], token) for _, at, token in row.targets if at >= begins[i]]
-        for i, some in enumerate(rows)
-        for j, row in enumerate(some)
-    }
-    ids = np.zeros((size, width, padded), np.int32)
-    places = power_of_two(max(1, *map(len, wanted.values())))
-    positions, targets = np.zeros((2, size, width, places), np.int32)
-    for (i, j), pairs in wanted.items():
-        rest = group[i].rest(rows[i][j])
-        ids[i, j, : len(rest)] = rest
-        for place, (at, token) in enumerate(pairs):
-            positions[i, j, place], targets[i, j, place] = at, token
-    return Branches([rows[i][j] for i, j in wanted], list(wanted), (ids, positions, targets))
+def fill(group: list[Trunk], pairs: list[tuple[int, Row]], size: int, padded: int) -> Branches:
+    """Return `pairs` of a trunk's place and a row as a batch of `size`, the rest of it padding."""
+    which, starts = np.zeros((2, size), np.int32)
+    ids = np.zeros((size, padded), np.int32)
+    wanted = []
+    for j, (i, row) in enumerate(pairs):
+        begin, rest = len(group[i].ids), group[i].rest(row)
+        which[j], starts[j], ids[j, : len(rest)] = i, begin, rest
+        wanted.append([(at - begin, token) for _, at, token in row.targets if at >= begin])
+    places = power_of_two(max(1, *map(len, wanted)))
+    positions, targets = np.zeros((2, size, places), np.int32)
+    for j, targeted in enumerate(wanted):
+        for place, (at, token) in enumerate(targeted):
+            positions[j, place], targets[j, place] = at, token
+    arrays = (which, starts, ids, positions, targets)
+    return Branches([row for _, row in pairs], [i for i, _ in pairs], arrays)
 
 
 def even(number: int, most: int) -> int:
