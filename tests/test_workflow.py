@@ -71,6 +71,21 @@ def test_settings_reach_the_notebooks_that_know_them() -> None:
     assert "N" not in found["00_start_here"]
 
 
+def test_a_setting_may_be_for_one_cell() -> None:
+    """N is a number of prompts in notebook 03 and of questions where a model is measured."""
+    settings = dict(map(grid.parse_override, ["03_generate_data:N=0", "N=20"]))
+    found, _ = grid.read_profile("intervene", "a/b", settings, "my.csv")
+    assert found["03_generate_data"]["N"] == 0
+    assert found["10_prior_knowledge"]["N"] == 20
+    one = dict([grid.parse_override("02_wrong_additions@after:N=5")])
+    found, _ = grid.read_profile("laptop", overrides=one)
+    assert (found["02_wrong_additions"]["N"], found["02_wrong_additions@after"]["N"]) == (100, 5)
+    with pytest.raises(InputError, match=r"Unknown cell '02_wrong'.*'02_wrong_additions'"):
+        grid.read_profile("laptop", overrides={"02_wrong:N": 5})
+    with pytest.raises(InputError, match=r"Unknown parameter of 03_generate_data 'STEPS'"):
+        grid.read_profile("laptop", overrides={"03_generate_data:STEPS": 5})
+
+
 def test_what_is_misspelt_is_refused_before_anything_runs() -> None:
     with pytest.raises(InputError, match=r"Unknown profile 'latop'.*'laptop'"):
         grid.read_profile("latop")

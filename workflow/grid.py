@@ -110,13 +110,11 @@ def read_profile(
         grid = {k: substitute(v, model=model, claims=claims) for k, v in grid.items()}
     elif model is not None:
         grid = {name: {**grid[name], "MODEL": model} for name in MEASURES}
-    known = {name for key in grid for name in default_parameters(notebook_of(key))}
-    for name in overrides or {}:
-        if name not in known:
-            raise unknown("parameter", name, sorted(known))
+    own = split_overrides(overrides or {}, grid)
     for key, parameters in grid.items():
         declared = default_parameters(notebook_of(key))
-        parameters.update({k: v for k, v in (overrides or {}).items() if k in declared})
+        parameters.update({k: v for k, v in own[""].items() if k in declared})
+        parameters.update(own.get(key, {}))
         for name in parameters:
             if name not in declared:
                 raise unknown(f"parameter of {key}", name, declared)
@@ -124,11 +122,36 @@ def read_profile(
     return grid, bool(content["publish"]) and model is None
 
 
+def split_overrides(
+    overrides: dict[str, Any], grid: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return {cell: {NAME: value}} of overrides called CELL:NAME, and under "" those for all cells.
+
+    Raises InputError for a cell that the grid lacks and a NAME that none of its notebooks declares.
+    """
+    known = {name for key in grid for name in default_parameters(notebook_of(key))}
+    out: dict[str, dict[str, Any]] = {"": {}}
+    for full, value in overrides.items():
+        key, _, name = full.rpartition(":")
+        if key and key not in grid:
+            raise unknown("cell", key, list(grid))
+        if not key and name not in known:
+            raise unknown("parameter", name, sorted(known))
+        out.setdefault(key, {})[name] = value
+    return out
+
+
 def parse_override(text: str) -> tuple[str, Any]:
-    """Return (NAME, value) of "NAME=value"; the value is read as YAML, so that 20 is a number."""
+    """Return (NAME, value) of "NAME=value"; the value is read as YAML, so that 20 is a number.
+
+    NAME may be CELL:NAME, a parameter of one cell of the profile.
+    """
     name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise InputError(f"{text!r} is no setting: write NAME=value, such as N=20.")
+    if not equals or not name.rpartition(":")[2].isidentifier():
+        raise InputError(
+            f"{text!r} is no setting: write NAME=value, such as N=20, or CELL:NAME=value for one "
+            "notebook, such as 02_wrong_additions:N=20."
+        )
     try:
         return name, yaml.safe_load(value) if value else ""
     except yaml.YAMLError as error:
