@@ -62,6 +62,18 @@ def test_figure_2_draws_rates_in_per_cent_and_shifts_in_nats() -> None:
     assert sorted(drawn(figures.opinion_tasks(found))) == pytest.approx(sorted(expected))
 
 
+def test_figure_2_without_letters_draws_what_was_asked() -> None:
+    found = opinion_table()
+    found = found[found["answer_format"] == "cloze"]
+    rates = found[(found["metric"] == "rate") & (found["truth"] == "all")]
+    shifts = found[(found["metric"] == "shift") & (found["truth"] == "all")]
+    assert len(rates) and len(shifts)
+    expected = [*(100 * rates["value"]), *shifts["value"]]
+    figure = figures.opinion_tasks(found)
+    assert sorted(drawn(figure)) == pytest.approx(sorted(expected))
+    assert [len(ax.get_legend().get_texts()) for ax in figure.axes] == [1, 1]
+
+
 def test_figure_2_has_the_papers_dashed_baseline_at_one_half() -> None:
     top = figures.opinion_tasks(opinion_table()).axes[0]
     dashed = [line for line in top.lines if line.get_linestyle() == "--"]

@@ -61,18 +61,22 @@ def one_sum(odds: pd.DataFrame) -> Figure:
 def opinion_tasks(table: pd.DataFrame) -> Figure:
     """Draw Fig. 2: answers that match the user's view, and the opinion shift, by task.
 
-    `table` comes from `metrics.summary`. The dashed line of the upper panel is the paper's random
-    baseline, 50 %.
+    `table` comes from `metrics.summary`. Rates are those of lettered answers, as in the paper, or
+    of every answer format where none has letters. The dashed line is the paper's random baseline.
     """
     tasks = [task for task in SUITES if task in set(table["suite"])]
-    rates = table[(table["answer_format"] == "choices") & (table["truth"] == "all")]
-    series = {
-        "as asked": rates[rates["metric"] == "rate"],
-        "both orders averaged": rates[rates["metric"] == "rate_both_orders"],
-    }
-    shifts = table[(table["metric"] == "shift") & (table["truth"] == "all")]
+    rates = table[table["truth"] == "all"]
+    shifts = rates[rates["metric"] == "shift"]
     formats = list(dict.fromkeys(shifts["answer_format"]))
     by_format = {answered(table, f): shifts[shifts["answer_format"] == f] for f in formats}
+    lettered = rates[rates["answer_format"] == "choices"]
+    series = {
+        "as asked": lettered[lettered["metric"] == "rate"],
+        "both orders averaged": lettered[lettered["metric"] == "rate_both_orders"],
+    }
+    if lettered.empty:
+        asked = rates[rates["metric"] == "rate"]
+        series = {answered(table, f): asked[asked["answer_format"] == f] for f in formats}
     with theme():
         figure = Picture(
             figsize=(WIDTH * widening(table), 4.3 + legend_height(table)), layout="constrained"
