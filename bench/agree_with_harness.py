@@ -7,8 +7,7 @@ Usage, in an environment of its own with the development extra (PyTorch is no de
 
 FOLDER holds dev/ and test/ with MMLU's csv files, one a subject. The harness builds every prompt
 itself, from its own task files, and asks two models: its own HFLM (transformers and PyTorch), and
-ours, which scores through `scoring.score`; each in a process of its own, because PyTorch and JAX
-in one crashed. Printed are the share of prompts that are ours to the
+ours, which scores through `scoring.score`. Printed are the share of prompts that are ours to the
 letter, the largest difference in log-probability, and the share of equal picks (target 99.5 %).
 """
 
@@ -18,8 +17,6 @@ import argparse
 import os
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,7 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 import lm_eval
 import torch
 import transformers
+import transformers.masking_utils  # loads triton now: after TensorFlow or JAX that crashes
 import yaml
 from datasets import Dataset
 from lm_eval.api.model import LM
@@ -151,24 +149,6 @@ def ask(model: LM, tasks: list[dict[str, Any]], shots: int) -> pd.DataFrame:
     return table.sort_values(["subject", "number"], ignore_index=True)
 
 
-def answers(side: str, options: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series]:
-    """Return what the harness got from one side, "ours" or "transformers", and our own prompts."""
-    test, development = questions(options.mmlu, options.questions, options.seed)
-    subjects = sorted(test["subject"].unique())
-    tasks = [local_task(subject, test, development) for subject in subjects]
-    model = models.load(options.model, "float32")
-    models.enable_compile_cache()
-    asked = Ours(model) if side == "ours" else transformers_model(model)
-    items = mmlu.items(test, development, shots=options.shots)
-    return ask(asked, tasks, options.shots), items.sort_values("task", kind="stable")["prompt"]
-
-
-def apart(side: str, options: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series]:
-    """Return `answers` from a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(answers, side, options).result()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default=models.DEFAULT)
@@ -177,14 +157,21 @@ def main() -> int:
     parser.add_argument("--shots", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    (ours, prompts), (theirs, _) = (apart(side, options) for side in ("ours", "transformers"))
+    test, development = questions(options.mmlu, options.questions, options.seed)
+    subjects = sorted(test["subject"].unique())
+    tasks = [local_task(subject, test, development) for subject in subjects]
+    model = models.load(options.model, "float32")
+    models.enable_compile_cache()
+    ours = ask(Ours(model), tasks, options.shots)
+    theirs = ask(transformers_model(model), tasks, options.shots)
+    items = mmlu.items(test, development, shots=options.shots)
+    prompts = items.sort_values("task", kind="stable")["prompt"].to_numpy()
     one, other = (np.array(table["logps"].tolist()) for table in (ours, theirs))
     same = one.argmax(axis=1) == other.argmax(axis=1)
-    subjects = ours["subject"].nunique()
-    print(f"{options.model}, {len(ours)} MMLU questions of {subjects} subjects, seed "
+    print(f"{model.name}, {len(ours)} MMLU questions of {len(subjects)} subjects, seed "
           f"{options.seed}, {options.shots} shots, lm-eval {lm_eval.__version__}, "
           f"{runs.device()}, float32")  # fmt: skip
-    print(f"prompts equal to the letter: {(prompts.to_numpy() == ours['prompt']).mean():.1%}")
+    print(f"prompts equal to the letter: {(prompts == ours['prompt'].to_numpy()).mean():.1%}")
     print(f"largest difference in log-probability: {np.abs(one - other).max():.1e} nats")
     print(f"equal picks: {same.sum()} of {len(same)}, {same.mean():.1%} (target {TARGET:.1%})")
     return 0 if same.mean() >= TARGET else 1
