@@ -3,8 +3,8 @@
 Usage: make bench   (or python -m bench.prefix [--items few_shot] [--questions 60] [--rounds 3])
 
 `few_shot`: MMLU's 5-shot prompts from the embedded questions. MMLU has 246 questions a subject and
-the embedded set ten, so every subject here is asked the questions of all subjects, behind its own
-five examples. `claims`: held-out everyday facts as notebook 10 asks them, short branches on short
+the embedded set ten, so one subject here is asked the questions of all, behind its own five
+examples. `claims`: held-out everyday facts as notebook 10 asks them, short branches on short
 trunks. The two ways take turns in whole calls (tokenising, tracing, passes); both have been
 compiled. The ratio of their medians is the figure to quote.
 """
@@ -25,13 +25,12 @@ SHOTS = 5
 WAYS = {"every sequence by itself": False, "shared tokens once": True}
 
 
-def few_shot(questions: int, subjects: int = 1) -> pd.DataFrame:
-    """Return 5-shot items: `questions` of all subjects behind the examples of each of some."""
+def few_shot(questions: int) -> pd.DataFrame:
+    """Return 5-shot items: `questions` of all subjects behind the examples of one."""
     development = sets.four_choice("development")
     asked = sets.four_choice("test").head(questions)
-    names = development["subject"].drop_duplicates().head(subjects)
-    tables = [asked.assign(subject=name) for name in names]
-    return mmlu.items(pd.concat(tables, ignore_index=True), development, shots=SHOTS)
+    asked = asked.assign(subject=development["subject"].iloc[0])
+    return mmlu.items(asked, development, shots=SHOTS)
 
 
 def facts(questions: int) -> pd.DataFrame:

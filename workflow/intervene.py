@@ -44,9 +44,10 @@ def check(model: str, file: str, overrides: dict[str, Any]) -> str:
         )
     if "," in model:
         raise InputError(f"make intervene trains one model, not {model!r}: name one.")
-    steps = overrides.get("STEPS", 1)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"STEPS is {steps!r}: give a whole number from 1 on.")
+    for name, steps in overrides.items():
+        whole = isinstance(steps, int) and not isinstance(steps, bool)
+        if name.rpartition(":")[2] == "STEPS" and (not whole or steps < 1):
+            raise InputError(f"{name} is {steps!r}: give a whole number from 1 on.")
     path = claims_file(file)
     check_claims(path)
     reproduce.check_model(model)

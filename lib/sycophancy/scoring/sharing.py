@@ -198,6 +198,7 @@ def bundles(
     trunks: list[Trunk], lengths: Shapes, budget: int, most_cached: int
 ) -> Iterator[Bundle]:
     """Yield all trunks in batches of few shapes, at most `most_cached` padded tokens in each."""
+    copies = min(CACHE_READ * budget, most_cached)
     kinds: dict[int, list[Trunk]] = {}
     for trunk in trunks:
         kinds.setdefault(at_least(lengths.trunks, len(trunk.ids)), []).append(trunk)
@@ -205,7 +206,6 @@ def bundles(
         size = even(len(group), max(1, min(TRUNK_TOKENS * budget, most_cached) // length))
         for begin in range(0, len(group), size):
             some = group[begin : begin + size]
-            copies = min(CACHE_READ * budget, most_cached)
             yield to_bundle(some, size, length, to_branches(some, length, lengths, budget, copies))
 
 
