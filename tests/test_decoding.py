@@ -25,9 +25,15 @@ def plain(model: models.LanguageModel, prompt: str, tokens: int) -> str:
     ids = [*model.start, *model.encode([prompt])[0]]
     new: list[int] = []
     for _ in range(tokens):
-        batch = np.array([[*ids, *new]], np.int32)
-        hidden = model.backbone({"token_ids": batch, "padding_mask": np.ones_like(batch)})
-        logits = np.asarray(model.backbone.token_embedding(hidden, reverse=True))[0, -1]
+        length = len(ids) + len(new)
+        batch = np.zeros(
+            (1, 128), np.int32
+        )  # one length, compiled once: padding is never looked at
+        batch[0, :length] = [*ids, *new]
+        mask = (np.arange(128)[None] < length).astype(np.int32)
+        hidden = model.backbone({"token_ids": batch, "padding_mask": mask})
+        last = hidden[:, length - 1 : length]
+        logits = np.asarray(model.backbone.token_embedding(last, reverse=True))[0, -1]
         if int(logits.argmax()) in model.end:
             break
         new.append(int(logits.argmax()))
@@ -59,6 +65,32 @@ def test_a_text_ends_before_its_stop_string_also_where_it_spans_tokens() -> None
     assert decoding.cut(ids, tokenizer, (), 3, ["\n\nQ"]) == ("yes", 3, "cap")
     assert decoding.cut([*ids[:3], 0, *ids], tokenizer, (0,), 50, ["\n\nQ"]) == ("yes", 3, "end")
     assert decoding.cut(ids, tokenizer, (), 50, []) == ("yes\n\nQ: more", len(ids), "cap")
+
+
+def test_a_batch_is_over_when_every_text_has_its_stop_string(
+    tiny: models.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = decoding.greedy(tiny, PROMPTS, max_tokens=40)["text"]
+    word = next(char for char in whole[0] if all(char in text for text in whole))
+    found = decoding.greedy(tiny, PROMPTS, max_tokens=40, stop=[word])
+    assert found["text"].tolist() == [text.split(word)[0] for text in whole]
+    assert found["ended"].eq("stop").all()
+    monkeypatch.setattr(decoding, "MOST_CLOSING", 10_000)  # the word is in many tokens
+    closed_by = decoding.closing(Tokenizer.from_str(tiny.files[OUR_TOKENIZER]), [word])
+    prompt = [[*tiny.start, *tiny.encode(PROMPTS[:1])[0]]]
+    full = decoding.make_generate(tiny)(prompt, 40)[0]
+    ended = decoding.make_generate(tiny, closed_by)(prompt, 40)[0]
+    over = next(place for place, token in enumerate(full) if token in closed_by) + 1
+    assert ended[:over] == full[:over]
+    assert ended[over:] != full[over:] and len({*ended[over:]}) == 1  # padding: nothing decoded
+
+
+def test_tokens_that_hold_a_stop_string_are_found() -> None:
+    tokenizer = Tokenizer.from_str(models.load("tiny_random").files[OUR_TOKENIZER])
+    size = range(tokenizer.get_vocab_size())
+    held = [i for i in size if "\n" in tokenizer.decode([i], skip_special_tokens=False)]
+    assert held and decoding.closing(tokenizer, ["\n"]) == tuple(held[: decoding.MOST_CLOSING])
+    assert decoding.closing(tokenizer, []) == () == decoding.closing(tokenizer, ["\nQ: no token"])
 
 
 def test_finished_prompts_are_not_decoded_again(

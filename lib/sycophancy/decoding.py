@@ -1,11 +1,13 @@
 """Greedy decoding: prompts and a model give texts, until a stop string, the end token or a cap.
 
-KerasHub's own `generate` with its cache, on prompts of about one length at a time.
+KerasHub's own `generate` with its cache, on prompts of about one length at a time. It knows no stop
+strings, but tokens: a batch is over when each of its texts has a token that holds one (`closing`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,7 @@ from sycophancy.scoring import Progress
 COLUMNS = ["prompt", "text", "tokens", "ended"]
 STEP = 64  # padded lengths are multiples of this: each one is compiled
 BATCH = 8
+MOST_CLOSING = 16  # KerasHub compares every token with each of them
 
 
 def greedy(
@@ -76,7 +79,7 @@ def greedy(
 
     tell()
     if fresh:
-        generate = make_generate(model)
+        generate = make_generate(model, closing(tokenizer, stop))
     for batch in batches(fresh, [len(ids) for ids in encoded]):
         found = generate([encoded[index] for index in batch], max_tokens)
         for index, new in zip(batch, found, strict=True):
@@ -101,15 +104,31 @@ def batches(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]
         yield ordered[begin : begin + BATCH]
 
 
-def make_generate(model: LanguageModel) -> Callable[[list[list[int]], int], list[list[int]]]:
+def closing(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[int, ...]:
+    """Return tokens that hold a stop string by themselves, the lowest first, at most MOST_CLOSING.
+
+    Vocabularies are in the order of merging, so that the lowest are the most common. A string that
+    is spread over tokens is not found by them: it only takes longer.
+    """
+    size = tokenizer.get_vocab_size()
+    texts = tokenizer.decode_batch([[token] for token in range(size)], skip_special_tokens=False)
+    found = (token for token, text in enumerate(texts) if any(word in text for word in stop))
+    return tuple(itertools.islice(found, MOST_CLOSING))
+
+
+def make_generate(
+    model: LanguageModel, closed_by: Sequence[int] = ()
+) -> Callable[[list[list[int]], int], list[list[int]]]:
     """Return a function from prompts in ids to the ids that follow each, end token included.
 
-    A row may be longer than `max_tokens` where another prompt of the batch is longer.
+    It may end as soon as every row has the end token or one of `closed_by`; what follows them in a
+    row is then of no meaning.
     """
+    last = (*model.end, *closed_by)
     causal = models.families()[type(model.backbone)](backbone=model.backbone, preprocessor=None)
     causal.compile(sampler="greedy")
     # KerasHub looks for the end token behind the prompt too: padding must not look like it
-    padding = next(token for token in range(len(model.end) + 1) if token not in model.end)
+    padding = next(token for token in range(len(last) + 1) if token not in last)
 
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
         """Return the ids that follow each prompt of one batch."""
@@ -121,9 +140,7 @@ def make_generate(model: LanguageModel) -> Callable[[list[list[int]], int], list
             prompt = prompts[row] if row < len(prompts) else prompts[0]
             ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, True
         inputs = {"token_ids": ids, "padding_mask": mask}
-        out = np.asarray(
-            causal.generate(inputs, stop_token_ids=list(model.end) or None)["token_ids"]
-        )
+        out = np.asarray(causal.generate(inputs, stop_token_ids=list(last) or None)["token_ids"])
         return [
             out[row, len(prompt) : len(prompt) + max_tokens].tolist()
             for row, prompt in enumerate(prompts)
