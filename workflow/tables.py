@@ -47,14 +47,17 @@ def publish(folders: Iterable[Path], target: Path) -> None:
 
 
 def print_tables(folders: dict[str, Path]) -> None:
-    """Print the short table, the leaks and the intervention, then where everything is."""
-    rows = []
-    for key, folder in folders.items():
-        if notebook_of(key) in grid.MEASURES:
-            rows += [{"cell": key, **row} for row in read_rows(folder)]
-    table = short_table(pd.DataFrame(rows))
-    if not table.empty:
-        print(table.to_string(index=False))
+    """Print the short tables, the leaks and the intervention, then where everything is.
+
+    Laboratory models have a short table of their own: no table holds both.
+    """
+    measured = [key for key in folders if notebook_of(key) in grid.MEASURES]
+    for laboratory in (False, True):
+        keys = [key for key in measured if bool(LABORATORY.search(key)) == laboratory]
+        rows = [{"cell": key, **row} for key in keys for row in read_rows(folders[key])]
+        table = short_table(pd.DataFrame(rows))
+        if not table.empty:
+            print("\nLaboratory models\n" * laboratory + table.to_string(index=False))
     print_leaks(folders)
     print_intervention(folders)
     for key, folder in folders.items():
