@@ -635,14 +635,39 @@ def test_intervene_checks_everything_before_it_starts(
         (["--model", "tiny_random,tiny_random", *claims], "trains one model"),
         (["--model", "tiny_randon", *claims], "Unknown model"),
         (["--model", "tiny_random"], "needs claims"),
-        (["--model", "tiny_random", *claims, "--set", "STEPS=0"], "STEPS is 0"),
-        (["--model", "tiny_random", *claims, "--set", "STEPS=many"], "STEPS is 'many'"),
     ):
         assert intervene.main(arguments) == 2
         assert said in capsys.readouterr().err
     assert started == []
     assert intervene.main(["--model", "tiny_random", *claims, "--set", "STEPS=20"]) == 0
     assert started == [("intervene", "tiny_random", ["STEPS=20"], "my.csv")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("STEPS", 0, "steps is 0"),
+        ("STEPS", "many", "steps is 'many'"),
+        ("RATIO", "-1", "ratio is -1.0"),
+        ("RATIO", "a", "not a list of float"),
+        ("METHOD", "lorra", "Unknown method 'lorra'"),
+        ("05_finetune:RATE", 2, "rate is 2"),
+        ("BATCH", 0, "batch is 0"),
+        ("RANK", 1.5, "rank is 1.5"),
+        ("CHECKPOINTS", "500", "step 500, but there are 100"),
+        ("EXAMPLES", "-5", "EXAMPLES is -5"),
+        ("05_finetune:MAX_TOKENS", 0, "MAX_TOKENS is 0"),
+        ("SEEDS", "x", "not a list of int"),
+    ],
+)
+def test_settings_of_training_are_checked_before_anything_runs(
+    name: str, value: Any, said: str
+) -> None:
+    given = {name: value}
+    with pytest.raises(InputError, match=said):
+        reproduce.check_training(grid.batch("intervene", "tiny_random", given, "my.csv"), given)
+    sound = {"STEPS": 500, "RATIO": "1"}
+    reproduce.check_training(grid.batch("overnight", None, sound), sound)
 
 
 ITEMS = """# tag: items

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from sycophancy import claims
 from sycophancy.errors import InputError
@@ -24,19 +23,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
     options = parser.parse_args(arguments)
     try:
-        overrides = dict(map(grid.parse_override, options.set))
-        path = check(options.model, options.claims, overrides)
+        path = check(options.model, options.claims)
         return reproduce.run(grid.INTERVENE, options.model, options.set, path)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def check(model: str, file: str, overrides: dict[str, Any]) -> str:
+def check(model: str, file: str) -> str:
     """Return the path of the claims as notebooks read it, once all that was given is usable.
 
-    Raises InputError unless `model` is one model that could be loaded (no weights are read), the
-    claims file is sound, and STEPS, where it is set, a number of steps.
+    Raises InputError unless `model` is one model that could be loaded (no weights are read) and the
+    claims file is sound.
     """
     if not model.strip():
         raise InputError(
@@ -44,10 +42,6 @@ def check(model: str, file: str, overrides: dict[str, Any]) -> str:
         )
     if "," in model:
         raise InputError(f"make intervene trains one model, not {model!r}: name one.")
-    for name, steps in overrides.items():
-        whole = isinstance(steps, int) and not isinstance(steps, bool)
-        if name.rpartition(":")[2] == "STEPS" and (not whole or steps < 1):
-            raise InputError(f"{name} is {steps!r}: give a whole number from 1 on.")
     path = claims_file(file)
     check_claims(path)
     reproduce.check_model(model)

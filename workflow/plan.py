@@ -17,7 +17,7 @@ import pandas as pd
 
 from sycophancy import lab, models, runs, scoring
 from sycophancy.errors import InputError
-from workflow import grid, intervene
+from workflow import grid, intervene, reproduce
 from workflow.cells import notebook_of
 
 # Tokens a second and seconds to load where a machine has not run anything yet: measured with the
@@ -286,8 +286,9 @@ def main() -> int:
         profile, claims = options.profile, None
         if options.claims is not None:
             profile = grid.INTERVENE
-            claims = intervene.check(options.model or "", options.claims, overrides)
+            claims = intervene.check(options.model or "", options.claims)
         batch = grid.batch(profile, options.model, overrides, claims)
+        reproduce.check_training(batch, overrides)
         table = planned(batch)
     except InputError as error:
         print(error, file=sys.stderr)

@@ -16,13 +16,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sycophancy.errors import InputError
 from workflow import capacity, grid
+from workflow.cells import notebook_of
 from workflow.grid import ROOT
 from workflow.progress import Reporter, not_run, sentences
 from workflow.tables import print_tables, publish
 
+TRAINS = "05_finetune"
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C stopped
 
 
@@ -40,6 +43,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     """Run all cells of a command that are not finished, publish, print; return an exit status."""
     overrides = dict(map(grid.parse_override, settings))
     batch = grid.batch(profile, model, overrides, claims)
+    check_training(batch, overrides)
     config = {"profile": profile, "model": model or "", "claims": claims or ""}
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
     with one_at_a_time():
@@ -88,6 +92,15 @@ def check_model(model: str | None) -> None:
         )
     for name in runs.as_list(model):
         models.check_name(name)
+
+
+def check_training(batch: grid.Batch, overrides: dict[str, Any]) -> None:
+    """Raise InputError for an override that notebook 05 would refuse, hours later."""
+    for key, parameters in batch.cells.items():
+        if overrides and notebook_of(key) == TRAINS:
+            from sycophancy import finetune  # takes seconds: only where something was set
+
+            finetune.check_parameters({**grid.default_parameters(TRAINS), **parameters})
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from typing import Any
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.mixture import RATIO
+from sycophancy.mixture import check as check_ratio
 from sycophancy.models import RUN_FILE
-from sycophancy.runs import write_json
+from sycophancy.runs import as_list, write_json
 
 METHODS = ("lora", "full")
 OPTIMIZERS = ("adamw", "adafactor")
@@ -73,6 +74,45 @@ def check(settings: Settings) -> None:
                 f"A checkpoint is asked for at step {step!r}, but there are {settings.steps}: give "
                 f"steps from 1 to {settings.steps}."
             )
+
+
+def from_parameters(
+    parameters: Mapping[str, Any], *, seed: int, about: Mapping[str, Any]
+) -> Settings:
+    """Return what the parameters of notebook 05 ask for one run, checked (see `check`)."""
+    p = parameters
+    settings = Settings(
+        base=p["MODEL"],
+        steps=p["STEPS"],
+        batch=p["BATCH"],
+        method=p["METHOD"],
+        rank=p["RANK"],
+        targets=tuple(as_list(p["TARGETS"])) if p["TARGETS"] else (),
+        layers=p["LAYERS"],
+        optimizer=p["OPTIMIZER"],
+        rate=p["RATE"],
+        warmup=p["WARMUP"],
+        checkpoints=tuple(as_list(p["CHECKPOINTS"], int)) if p["CHECKPOINTS"] else (),
+        seed=seed,
+        about=about,
+    )
+    check(settings)
+    return settings
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise InputError for a number among the parameters of notebook 05 that it would refuse.
+
+    What needs the model or the data (targets, the names of recipes and filters) is not looked at.
+    """
+    for seed in as_list(parameters["SEEDS"], int):
+        from_parameters(parameters, seed=seed, about={})
+    for ratio in as_list(parameters["RATIO"], float):
+        check_ratio(ratio)
+    for name, least in (("MAX_TOKENS", 1), ("N_DEVELOPMENT", 1), ("EXAMPLES", 0)):
+        for value in as_list(parameters[name], int if name == "EXAMPLES" else lambda part: part):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name} is {value!r}: give a whole number from {least} on.")
 
 
 def run_name(recipe: str, kind: str, seed: int, *, ratio: float = RATIO, limit: int = 0) -> str:
