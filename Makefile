@@ -64,6 +64,7 @@ bench: $(READY)  ## speed: prompts, training steps, scoring, each beside a yards
 	@$(BIN)/python -m bench.training
 	@$(BIN)/python -m bench.scoring $(ARGS)
 	@$(BIN)/python -m bench.prefix
+	@$(BIN)/python -m bench.decoding
 
 notebooks: $(READY)  ## write badges and install cells from the address in pyproject.toml
 	@$(BIN)/python -m workflow.notebook_headers
