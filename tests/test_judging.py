@@ -12,6 +12,7 @@ import pytest
 
 from sycophancy import claims, compare, metrics, suites
 from sycophancy.errors import InputError
+from sycophancy.generate import RECIPES
 
 HELD, _ = claims.claims(["everyday_facts"], split="test")
 ITEMS = suites.claim_items(HELD, 40, answer_formats=["statement"], polarities=["positive"])
@@ -83,6 +84,26 @@ def test_without_a_placebo_its_rows_are_missing() -> None:
         compare.verdict(*together(base=(0.6, 0.2), labels=(0, 0)), "balanced", "base")
 
 
+def test_every_seed_is_tested_against_the_placebo_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = {
+        f"{recipe}{seed}": f"{recipe}, seed {seed}"
+        for recipe in ("labels", "placebo")
+        for seed in (0, 1)
+    }
+    monkeypatch.setattr(compare.judging, "short_names", lambda _: short | {"base": "base"})
+    moves = {"base": (0.6, 0.2), "labels0": (0.0, 0.5), "labels1": (0.02, 0.4)}
+    items, scores = together(**moves, placebo0=(0.3, 0.1), placebo1=(0.2, 0.3))
+    table = compare.verdict(items, scores, "labels", "base")
+    assert set(table["model"]) == {"labels, seed 0", "labels, seed 1"}
+    gaps = table[table["metric"] == "truth_gap, change"].set_index(["model", "compared_with"])
+    assert gaps.loc[("labels, seed 0", "placebo, seed 0"), "value"] == pytest.approx(0.4, abs=1e-6)
+    assert gaps.loc[("labels, seed 1", "placebo, seed 1"), "value"] == pytest.approx(0.1, abs=1e-6)
+    one = compare.verdict(items, scores, "labels, seed 1", "base")
+    assert one.equals(table[table["model"] == "labels, seed 1"].reset_index(drop=True))
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [(-0.04, 0.03, "met"), (0.06, 0.1, "failed"), (-0.3, -0.06, "failed"), (0.0, 0.2, "open")],
@@ -112,6 +133,10 @@ def test_the_better_recipe_has_the_larger_gap_less_the_shift(tmp_path: Path) -> 
     table = compare.development(development(tmp_path, numbers))
     assert compare.better(table, ["labels", "balanced"]) == "balanced"
     assert compare.better(table, ["labels"]) == "labels"
+    lucky = {"labels, seed 0": (0.0, 0.9), "labels, seed 1": (0.9, 0.0), "balanced": (0.0, 0.2)}
+    assert compare.better(compare.development(development(tmp_path, lucky)), [*RECIPES]) == (
+        "balanced"  # the mean of labels is 0
+    )
     with pytest.raises(InputError, match="None of original was trained"):
         compare.better(table, ["original"])
 
@@ -131,13 +156,36 @@ def test_what_all_models_answered_is_kept() -> None:
         compare.common(alone, every)
 
 
+def test_a_suite_that_one_model_lacks_is_named() -> None:
+    items, scores = together(base=(0.6, 0.2), labels=(0.0, 0.4))
+    sums = items[items["model"] == "base"].assign(suite="additions")
+    sums["item_id"] = "sums/" + sums["item_id"]
+    with pytest.raises(InputError, match=r"labels on additions \(notebook 02_wrong_additions\)"):
+        compare.common(pd.concat([items, sums]), scores)
+
+
+def test_a_trained_model_that_nobody_measured_is_named(tmp_path: Path) -> None:
+    for name in ("labels_seed0", "placebo_seed0"):
+        (tmp_path / "05_finetune" / name).mkdir(parents=True)
+        (tmp_path / "05_finetune" / name / "model.json").write_text("{}")
+    folder = tmp_path / "05_finetune"
+    compare.check_trained(folder, ["b", "x/05_finetune/labels_seed0@50", f"{folder}/placebo_seed0"])
+    with pytest.raises(InputError, match=r"not measured: placebo_seed0\. Measure"):
+        compare.check_trained(folder, ["x/05_finetune/labels_seed0", "x/other/placebo_seed0"])
+
+
 def test_a_missing_filter_is_named() -> None:
     facts = pd.DataFrame(
-        [("m", "", ""), ("a", "labels", "none"), ("b", "labels", "paired")],
-        columns=["model", "recipe", "filter"],
+        [("m", "", "", ""), ("a", "labels", "none", "0"), ("b", "labels", "paired", "0")],
+        columns=["model", "recipe", "filter", "seed"],
     )
     found = compare.by_filter(facts, "labels", ["none", "paired"], "m")
-    assert list(found["filter"]) == ["base", "none", "paired"]
+    assert list(found["filter"]) == list(found["trained"]) == ["base", "none", "paired"]
+    more = pd.DataFrame([("c", "labels", "none", "1")], columns=facts.columns)
+    seeds = compare.by_filter(pd.concat([facts, more]), "labels", ["none", "paired"], "m")
+    assert list(seeds["trained"]) == ["base", "none, seed 0", "none, seed 1", "paired"]
+    with pytest.raises(InputError, match="a and a have filter and seed alike"):
+        compare.by_filter(pd.concat([facts, facts.iloc[1:2]]), "labels", ["none"], "m")
     with pytest.raises(InputError, match=r"'labels' and filter 'pick'.*FILTERS=pick"):
         compare.by_filter(facts, "labels", ["pick"], "m")
     with pytest.raises(InputError, match="x is not among what was measured"):
@@ -147,12 +195,18 @@ def test_a_missing_filter_is_named() -> None:
 def test_the_answer_format_is_the_one_trained_in(tmp_path: Path) -> None:
     for name, form in (("a", "cloze"), ("b", "cloze"), ("c", "choices")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "model.json").write_text(json.dumps({"answer_format": form}))
+        facts = {"answer_format": form, "format": "paper" if name == "c" else "chat"}
+        (tmp_path / name / "model.json").write_text(json.dumps(facts))
     a, b, c = (str(tmp_path / name) for name in "abc")
     assert compare.answer_format_of(["tiny_random"]) == "statement"
     assert compare.answer_format_of(["tiny_random", a, f"{b}@50"]) == "cloze"
-    with pytest.raises(InputError, match="choices and cloze"):
+    with pytest.raises(InputError, match=r"answer_format choices and cloze.*say ANSWER_FORMAT"):
         compare.answer_format_of([a, c])
+    assert compare.format_of(["tiny_random"], "auto") == "paper"
+    assert compare.format_of(["tiny_random", a, b], "auto") == "chat"
+    assert compare.format_of([a, c], "paper") == "paper"
+    with pytest.raises(InputError, match=r"format chat and paper.*say FORMAT"):
+        compare.format_of([a, c], "auto")
     items, scores = together(base=(0.6, 0.2))
     assert compare.trained_format(metrics.summary(items, scores)) == "statement"
 

@@ -61,6 +61,14 @@ def test_a_level_that_is_missing_or_there_twice_is_named(
     again = measured | {"again": run(tmp_path / "again", 0.19)}
     with pytest.raises(InputError, match="have share 16 alike"):
         level_of(again, compare.SHARE, [16])
+    seeds = measured | {"share16, seed 1": run(tmp_path / "16b", 0.19, seed=1)}
+    seeds |= {"share83, seed 1": run(tmp_path / "83b", seed=1)}
+    assert level_of(seeds, compare.SHARE, [16, 83]) == {"share16": 16, "paper": 83}
+    del seeds["share16"]  # now seed 1 is the one that both have
+    chosen = level_of(seeds, compare.SHARE, [16, 83])
+    assert chosen == {"share16, seed 1": 16, "share83, seed 1": 83}
+    with pytest.raises(InputError, match=r"levels of share share no training seed.*SEEDS"):
+        level_of(seeds, compare.SHARE, [0, 16])
     with pytest.raises(InputError, match="the base is not among"):
         compare.levels(list(measured.values()), compare.SHARE, [0], recipe="balanced", base=BASE)
     with pytest.raises(InputError, match="Unknown series 'ratio'"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from sycophancy.compare.judging import (
     NEAR_ZERO,
+    answer_format_of,
     apart,
     better,
     by_filter,
+    check_trained,
     common,
     development,
     facts_table,
+    format_of,
     trained_format,
     verdict,
 )
@@ -25,7 +28,6 @@ from sycophancy.compare.series import (
 from sycophancy.compare.tables import (
     ABSENT,
     POOLED,
-    answer_format_of,
     changes,
     check_grid,
     intervention_table,
@@ -50,9 +52,11 @@ __all__ = [
     "by_filter",
     "changes",
     "check_grid",
+    "check_trained",
     "common",
     "development",
     "facts_table",
+    "format_of",
     "intervention_table",
     "levels",
     "measures",

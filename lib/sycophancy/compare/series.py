@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import metrics, mixture, runs, templates
+from sycophancy.compare.judging import answer_format_of
 from sycophancy.compare.tables import (
     POOLED,
-    answer_format_of,
     check_grid,
     model_facts,
     short_names,
@@ -49,9 +49,9 @@ def levels(
     `column` is share (per cent of generated examples), examples (distinct generated prompts that
     the training saw) or steps; `wanted` are its levels as notebook 05 was asked for them, where 0
     examples are all there are. In all else the models of a series are alike: the paper's share,
-    every example, the last step. The base has no level. Raises InputError naming the level that
-    was not measured, or was measured twice. A run whose checkpoints were measured belongs to the
-    series of steps alone.
+    every example, the last step, and the seed: the lowest one that every level was trained with.
+    The base has no level. Raises InputError naming the level that was not measured, or was measured
+    twice. A run whose checkpoints were measured belongs to the series of steps alone.
     """
     if column not in VARIED:
         raise unknown("series", column, VARIED)
@@ -66,17 +66,29 @@ def levels(
         if (facts.recipe, facts.filter) == (recipe, "paired")
         and (facts.folder in stepped) == (column == STEPS)
     ]
-    for level in wanted:
-        fitting = [(model, facts) for model, facts in found if is_level(facts, column, level)]
-        if len(fitting) != 1:
-            several = ", ".join(model for model, _ in fitting)
+    by_level = {
+        level: [(model, facts) for model, facts in found if is_level(facts, column, level)]
+        for level in wanted
+    }
+    for level, fitting in by_level.items():
+        if not fitting:
             raise InputError(
-                f"{several} have {column} {level:g} alike: give one of them."
-                if fitting
-                else f"No model of recipe {recipe!r} with {column} {level:g} was measured: train "
-                f"it (notebook 05, {VARIED[column]}) and measure it, or leave the level out."
+                f"No model of recipe {recipe!r} with {column} {level:g} was measured: train it "
+                f"(notebook 05, {VARIED[column]}) and measure it, or leave the level out."
             )
-        model, facts = fitting[0]
+    common = set.intersection(*({facts.seed for _, facts in some} for some in by_level.values()))
+    if not common:
+        raise InputError(
+            f"The levels of {column} share no training seed: train all of them with one seed "
+            "(notebook 05, SEEDS)."
+        )
+    seed = min(common, key=int)
+    for level, fitting in by_level.items():
+        alike = [(model, facts) for model, facts in fitting if facts.seed == seed]
+        if len(alike) > 1:
+            several = ", ".join(model for model, _ in alike)
+            raise InputError(f"{several} have {column} {level:g} alike: give one of them.")
+        model, facts = alike[0]
         shown = facts.examples if column == EXAMPLES else level
         rows.append({"model": model, "level": float(shown), "seed": facts.seed})
     return pd.DataFrame(rows)

@@ -169,25 +169,6 @@ def model_facts(model: str) -> dict[str, str]:
     }
 
 
-def answer_format_of(models: Iterable[str], default: str = "statement") -> str:
-    """Return the answer format that the trained models among `models` were trained in.
-
-    `default` where none is a trained run. Raises InputError where they were trained in several.
-    """
-    found = []
-    for model in models:
-        path = find(f"{runs.at_step(model)[0]}/model.json")
-        if path.is_file():
-            found.append(json.loads(path.read_text(encoding="utf-8")).get("answer_format"))
-    formats = sorted({str(name) for name in found if name})
-    if len(formats) > 1:
-        raise InputError(
-            f"The models were trained in the answer formats {' and '.join(formats)}: measure them "
-            "apart, or say ANSWER_FORMAT."
-        )
-    return formats[0] if formats else default
-
-
 def short_names(models: Iterable[str]) -> dict[str, str]:
     """Return a name for reading for every model, all of them different.
 
