@@ -13,7 +13,7 @@ from typing import Any
 from sycophancy.errors import InputError, unknown
 from sycophancy.mixture import RATIO
 from sycophancy.mixture import check as check_ratio
-from sycophancy.models import RUN_FILE
+from sycophancy.models import RUN_FILE, default_dtype
 from sycophancy.runs import as_list, write_json
 
 METHODS = ("lora", "full")
@@ -74,6 +74,16 @@ def check(settings: Settings) -> None:
                 f"A checkpoint is asked for at step {step!r}, but there are {settings.steps}: give "
                 f"steps from 1 to {settings.steps}."
             )
+
+
+def dtype_for(method: str) -> str:
+    """Return the dtype policy to load a model in for training.
+
+    The device's own, but where all weights are trained and that is bfloat16: steps smaller than its
+    rounding would be lost, so the weights are float32 and bfloat16 is what is computed in.
+    """
+    device = default_dtype()
+    return "mixed_bfloat16" if (method, device) == ("full", "bfloat16") else device
 
 
 def from_parameters(
