@@ -391,6 +391,7 @@ def test_examples_are_dropped_one_after_the_other_until_the_prompt_fits(
         # by brute force: the most examples that fit
         best = max(k for k in range(6) if len(whole(k).encode()) + 2 <= middle)
         assert (row.shots_kept, row.prompt) == (best, whole(best))
+        assert row.tokens_whole == length
         assert row.tokens_asked == len(row.prompt.encode()) + 2 and (best == 5) == (
             length <= middle
         )

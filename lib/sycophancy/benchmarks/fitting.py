@@ -10,23 +10,24 @@ from sycophancy.models import LanguageModel
 
 
 def fit(model: LanguageModel, items: pd.DataFrame) -> pd.DataFrame:
-    """Return items whose prompts fit the model's context, with three columns more.
+    """Return items whose prompts fit the model's context, with four columns more.
 
-    `shots_asked` and `shots_kept` count examples before and after; `tokens_asked` is the length of
-    the prompt with its longest choice, or with all the tokens that may be generated. Where that is
-    too long the last example goes first, one after the other, so that what is left stays the
-    beginning of the other prompts. Raises InputError for an item that does not fit without any
-    example, before anything is computed.
+    `shots_asked` and `shots_kept` count examples before and after; `tokens_whole` and
+    `tokens_asked` are the lengths before and after, of the prompt with its longest choice, or with
+    all the tokens that may be generated. Where that is too long the last example goes first, one
+    after the other, so that what is left stays the beginning of the other prompts. Raises
+    InputError for an item that does not fit without any example, before anything is computed.
     """
     lengths = measure(model, items)
-    asked = items["examples"].map(len)
+    asked, whole = items["examples"].map(len), list(lengths)
     kept = asked.tolist()
     prompts = items["prompt"].tolist()
     if model.context is not None:
         for place in [i for i, length in enumerate(lengths) if length > model.context]:
             row = items.iloc[place]
             prompts[place], kept[place], lengths[place] = shorten(model, row, lengths[place])
-    return items.assign(prompt=prompts, shots_asked=asked, shots_kept=kept, tokens_asked=lengths)
+    fitted = items.assign(prompt=prompts, shots_asked=asked, shots_kept=kept)
+    return fitted.assign(tokens_whole=whole, tokens_asked=lengths)
 
 
 def shorten(model: LanguageModel, row: pd.Series, length: int) -> tuple[str, int, int]:

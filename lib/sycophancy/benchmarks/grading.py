@@ -42,7 +42,8 @@ def answer(
 ) -> tuple[pd.DataFrame, Cost]:
     """Return items with their answers, one row each, and what they cost.
 
-    Columns beside the items': shots_kept (examples that fitted the context), answer (a letter or
+    Columns beside the items': shots_kept (examples that fitted the context), tokens_whole (of the
+    prompt with all its examples), answer (a letter or
     the text in the form of `extract.normal`; missing where it could not be read), read, right (1 or
     0, 1/k where the right choice is one of k equally probable ones, 0 where nothing was read),
     text, tokens (generated), ended (stop, end or cap; missing for choices). `store` keeps what is
