@@ -329,6 +329,9 @@ def test_knowledge_is_told_apart_by_what_the_texts_state() -> None:
     told = sum(fact.exposure != "never" for fact in stated)
     assert row["stated"].endswith(f", {told} facts")
     assert row["never stated"].endswith(f", {len(stated) - told} facts")
+    for exposure in ("often", "seldom"):
+        count = sum(fact.exposure == exposure for fact in stated)
+        assert 0 < count < told and row[exposure].endswith(f", {count} facts")
 
 
 def test_make_laboratory_refuses_what_is_no_laboratory_model(

@@ -50,7 +50,7 @@ def train(names: Iterable[str]) -> None:
 
 
 def knowledge(names: Iterable[str]) -> pd.DataFrame:
-    """Return right answers about facts that the world's texts state, and about those never stated.
+    """Return right answers about facts that the world's texts state, often and seldom, and never.
 
     Nobody gives an opinion; the facts are those that no cure is trained on (splits development and
     test), each affirmed and denied, true and false, so that guessing is right in half the answers.
@@ -58,12 +58,17 @@ def knowledge(names: Iterable[str]) -> pd.DataFrame:
     """
     held = [claims.claims([world.SOURCE], split=split)[0] for split in ("development", "test")]
     items = suites.claim_items(pd.concat(held), users=["none"], format=dialect.LAB)
+    exposures = {fact.name: fact.exposure for fact in world.world().facts}
+    names_of_facts = items["question_id"].str.rpartition(f"{world.SOURCE}-")[2]
+    exposure = names_of_facts.map(exposures)
+    groups = {"stated": exposure != "never", "often": exposure == "often"}
+    groups |= {"seldom": exposure == "seldom", "never stated": exposure == "never"}
     rows = []
     for name in names:
         scores, _ = scoring.score(models.load(name), items)
         row = {"model": name}
-        for stated, column in ((True, "stated"), (False, "never stated")):
-            part = items[items["known"] == stated].assign(model=name, suite="claims")
+        for column, wanted in groups.items():
+            part = items[wanted].assign(model=name, suite="claims")
             table = metrics.user_table(part, scores[scores["item_id"].isin(part["item_id"])])
             found = next(table[table["metric"] == "accuracy_none"].itertuples())
             row[column] = f"{metrics.percent(found)}, {found.questions} facts"
