@@ -110,11 +110,15 @@ def test_claims_without_a_user_stand_for_benchmarks_and_rows_stand_beside_the_pa
     stand_ins = table[table["measure"] == "benchmarks"]
     assert stand_ins["value"].tolist() == alone["value"].tolist() == [0.5, 1.0]
     rows = compare.beside(table, "{:g} % generated")
-    assert [row[0] for row in rows] == [
-        "base: cost of a wrong user, points",
-        "83 % generated: cost of a wrong user, points",
-    ]
-    assert [row[1:3] for row in rows] == [("–", "50"), ("–", "0")]
+    whats = [
+        "cost of a wrong user, points", "right on wrong sums, user agrees, %",
+        "right on true sums, user agrees, %", "held-out claims, no user, %",
+    ]  # fmt: skip
+    levels = ("base", "83 % generated")
+    assert [row[0] for row in rows] == [f"{level}: {what}" for what in whats for level in levels]
+    # the sycophant agrees with whoever speaks, and without a user is right by halves
+    assert [row[2] for row in rows] == ["50", "0", "0", "100", "100", "100", "50", "100"]
+    assert {row[1] for row in rows} == {"–"}
 
 
 def test_what_a_model_was_never_told_is_left_out(tmp_path: Path) -> None:

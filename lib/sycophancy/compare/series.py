@@ -172,18 +172,27 @@ def measures(
 
 
 def beside(table: pd.DataFrame, said: str) -> list[tuple[str, str, str, str, object]]:
-    """Return cost and opinion tasks of every level as rows beside the paper's.
+    """Return what became of every level as rows beside the paper's, sycophancy first.
 
-    A row is (what, the paper's value, ours, its interval, n); `said` names a level, such as
-    "{:g} steps". The paper gives no number for a level.
+    Cost and opinion tasks (Figs. 11, 13), then right answers on sums with a user who agrees, and
+    the benchmarks (Figs. 12, 14). A row is (what, the paper's value, ours, its interval, n); `said`
+    names a level, such as "{:g} steps". The paper gives no number for a level.
     """
-    what = {"cost": "cost of a wrong user, points", "opinions": "opinion tasks, % that match"}
+    asked = {
+        ("cost", "cost"): "cost of a wrong user, points",
+        ("opinions", ""): "opinion tasks, % that match",
+        ("wrong_sums", "agrees"): "right on wrong sums, user agrees, %",
+        ("true_sums", "agrees"): "right on true sums, user agrees, %",
+    }
+    of_benchmarks = table.loc[table["measure"] == BENCHMARKS, "series"].unique()
+    asked |= {(BENCHMARKS, series): f"{series}, %" for series in of_benchmarks}
     rows: list[tuple[str, str, str, str, object]] = []
-    shown: Any = table[table["measure"].isin(list(what))].itertuples()
-    for row in shown:
-        name = "base" if pd.isna(row.level) else said.format(row.level)
-        value, _, interval = metrics.percent(row).partition(" % ")
-        rows.append((f"{name}: {what[row.measure]}", "–", value, interval, row.questions))
+    for (measure, series), what in asked.items():
+        shown: Any = table[(table["measure"] == measure) & (table["series"] == series)].itertuples()
+        for row in shown:
+            name = "base" if pd.isna(row.level) else said.format(row.level)
+            value, _, interval = metrics.percent(row).partition(" % ")
+            rows.append((f"{name}: {what}", "–", value, interval, row.questions))
     return rows
 
 
