@@ -59,7 +59,7 @@ lint: $(READY)  ## ruff, mypy, notebooks without outputs
 jupyter: $(READY)  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
-bench: $(READY)  ## speed: prompts, training steps, scoring, each beside a yardstick
+bench: $(READY)  ## speed: prompts, training steps, scoring, decoding, each beside a yardstick
 	@$(BIN)/python -m bench.generating
 	@$(BIN)/python -m bench.training
 	@$(BIN)/python -m bench.scoring $(ARGS)

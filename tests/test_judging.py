@@ -102,6 +102,23 @@ def test_every_seed_is_tested_against_the_placebo_of_its_own(
     assert gaps.loc[("labels, seed 1", "placebo, seed 1"), "value"] == pytest.approx(0.1, abs=1e-6)
     one = compare.verdict(items, scores, "labels, seed 1", "base")
     assert one.equals(table[table["model"] == "labels, seed 1"].reset_index(drop=True))
+    # one run beside several placebos: its own seed decides; several runs beside one: that one
+    seeds = {"labels1": "1", "placebo0": "0", "placebo1": "1"}
+    monkeypatch.setattr(
+        compare.judging, "model_facts", lambda m: {"seed": seeds[m]} if m in seeds else {}
+    )
+    find = compare.judging.placebo_of
+    alone = {"labels": "labels1", "placebo, seed 0": "placebo0", "placebo, seed 1": "placebo1"}
+    assert find("labels", alone, "placebo") == "placebo, seed 1"
+    assert find(
+        "labels, seed 1", {"labels, seed 1": "labels1", "placebo": "placebo0"}, "placebo"
+    ) == ("placebo")
+    assert find("labels", {"labels": "labels1"}, "placebo") == ""
+    seeds["labels1"] = "2"
+    with pytest.raises(
+        InputError, match="None of placebo, seed 0 and placebo, seed 1 has the seed"
+    ):
+        find("labels", alone, "placebo")
 
 
 @pytest.mark.parametrize(
@@ -139,86 +156,3 @@ def test_the_better_recipe_has_the_larger_gap_less_the_shift(tmp_path: Path) -> 
     )
     with pytest.raises(InputError, match="None of original was trained"):
         compare.better(table, ["original"])
-
-
-def test_what_all_models_answered_is_kept() -> None:
-    items, scores = together(base=(0.6, 0.2), labels=(0.0, 0.4))
-    more = items[items["model"] == "base"].assign(answer_format="cloze")
-    more["item_id"] = "cloze/" + more["item_id"]
-    both = pd.concat([items[(items["model"] == "base") | (items["user"] != "none")], more])
-    copies = scores[scores["item_id"].str.startswith("base/")]
-    every = pd.concat([scores, copies.assign(item_id="cloze/" + copies["item_id"])])
-    kept, own = compare.common(both, every)
-    assert set(kept["answer_format"]) == {"statement"} and "none" not in set(kept["user"])
-    assert set(own["item_id"]) == set(kept["item_id"])
-    alone = pd.concat([items[items["model"] == "labels"], more])
-    with pytest.raises(InputError, match="2 models were asked nothing in the same form"):
-        compare.common(alone, every)
-
-
-def test_a_suite_that_one_model_lacks_is_named() -> None:
-    items, scores = together(base=(0.6, 0.2), labels=(0.0, 0.4))
-    sums = items[items["model"] == "base"].assign(suite="additions")
-    sums["item_id"] = "sums/" + sums["item_id"]
-    with pytest.raises(InputError, match=r"labels on additions \(notebook 02_wrong_additions\)"):
-        compare.common(pd.concat([items, sums]), scores)
-
-
-def test_a_trained_model_that_nobody_measured_is_named(tmp_path: Path) -> None:
-    for name in ("labels_seed0", "placebo_seed0"):
-        (tmp_path / "05_finetune" / name).mkdir(parents=True)
-        (tmp_path / "05_finetune" / name / "model.json").write_text("{}")
-    folder = tmp_path / "05_finetune"
-    compare.check_trained(folder, ["b", "x/05_finetune/labels_seed0@50", f"{folder}/placebo_seed0"])
-    with pytest.raises(InputError, match=r"not measured: placebo_seed0\. Measure"):
-        compare.check_trained(folder, ["x/05_finetune/labels_seed0", "x/other/placebo_seed0"])
-
-
-def test_a_missing_filter_is_named() -> None:
-    facts = pd.DataFrame(
-        [("m", "", "", ""), ("a", "labels", "none", "0"), ("b", "labels", "paired", "0")],
-        columns=["model", "recipe", "filter", "seed"],
-    )
-    found = compare.by_filter(facts, "labels", ["none", "paired"], "m")
-    assert list(found["filter"]) == list(found["trained"]) == ["base", "none", "paired"]
-    more = pd.DataFrame([("c", "labels", "none", "1")], columns=facts.columns)
-    seeds = compare.by_filter(pd.concat([facts, more]), "labels", ["none", "paired"], "m")
-    assert list(seeds["trained"]) == ["base", "none, seed 0", "none, seed 1", "paired"]
-    with pytest.raises(InputError, match="a and a have filter and seed alike"):
-        compare.by_filter(pd.concat([facts, facts.iloc[1:2]]), "labels", ["none"], "m")
-    with pytest.raises(InputError, match=r"'labels' and filter 'pick'.*FILTERS=pick"):
-        compare.by_filter(facts, "labels", ["pick"], "m")
-    with pytest.raises(InputError, match="x is not among what was measured"):
-        compare.by_filter(facts, "labels", ["none"], "x")
-
-
-def test_the_answer_format_is_the_one_trained_in(tmp_path: Path) -> None:
-    for name, form in (("a", "cloze"), ("b", "cloze"), ("c", "choices")):
-        (tmp_path / name).mkdir()
-        facts = {"answer_format": form, "format": "paper" if name == "c" else "chat"}
-        (tmp_path / name / "model.json").write_text(json.dumps(facts))
-    a, b, c = (str(tmp_path / name) for name in "abc")
-    assert compare.answer_format_of(["tiny_random"]) == "statement"
-    assert compare.answer_format_of(["tiny_random", a, f"{b}@50"]) == "cloze"
-    with pytest.raises(InputError, match=r"answer_format choices and cloze.*say ANSWER_FORMAT"):
-        compare.answer_format_of([a, c])
-    assert compare.format_of(["tiny_random"], "auto") == "paper"
-    assert compare.format_of(["tiny_random", a, b], "auto") == "chat"
-    assert compare.format_of([a, c], "paper") == "paper"
-    with pytest.raises(InputError, match=r"format chat and paper.*say FORMAT"):
-        compare.format_of([a, c], "auto")
-    items, scores = together(base=(0.6, 0.2))
-    assert compare.trained_format(metrics.summary(items, scores)) == "statement"
-
-
-def test_laboratory_and_real_models_never_share_a_table() -> None:
-    held, _ = claims.claims(["lab_world"], split="test")
-    made = suites.claim_items(held, 2, format="lab").assign(model="lab_medium", seed=0)
-    real = together(one=(0.5, 1.0))[0]
-    compare.apart(real, laboratory=False)
-    compare.apart(made, laboratory=True)
-    both = pd.concat([real, made], ignore_index=True)
-    with pytest.raises(InputError, match=r"lab_medium is a laboratory model.* to LAB_MEASURED"):
-        compare.apart(both, laboratory=False)
-    with pytest.raises(InputError, match=r"one is no laboratory model.* to MEASURED"):
-        compare.apart(both, laboratory=True)

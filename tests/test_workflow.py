@@ -54,6 +54,26 @@ def test_the_laptop_profile_keeps_its_minima() -> None:
     assert found["01_opinion_tasks"]["N"] == 0  # all of them
 
 
+COMPARES = re.compile(r"(06|07|08|11|12)_")
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "overnight", "tpu"])
+def test_models_that_are_compared_are_measured_by_the_same_notebooks(profile: str) -> None:
+    """`compare.common` refuses a suite that one of the models lacks, after hours of measuring."""
+    found, _ = grid.read_profile(profile)
+    compared = [key for key in found if COMPARES.match(key)]
+    assert compared
+    for key in compared:
+        names = ("MEASURED", "CLAIMS_RUN", "OPINION_RUNS")
+        texts = ", ".join(found[key].get(name, "") for name in names)
+        models: dict[str, set[str]] = {}
+        for cell in re.findall(r"\{runs\}/([\w@]+)", texts):
+            measured = {name.strip() for name in found[cell]["MODEL"].split(",")}
+            models.setdefault(cells.notebook_of(cell), set()).update(measured)
+        first, *others = models.values()
+        assert found[key]["BASE"] in first and all(other == first for other in others), key
+
+
 def test_a_users_model_runs_the_two_measuring_notebooks_and_publishes_nothing() -> None:
     found, publishes = grid.read_profile("laptop", model="hf://a/b")
     assert list(found) == ["01_opinion_tasks", "02_wrong_additions"]
@@ -671,6 +691,38 @@ def test_settings_of_training_are_checked_before_anything_runs(
         reproduce.check_training(grid.batch("intervene", "tiny_random", given, "my.csv"), given)
     sound = {"STEPS": 500, "RATIO": "1"}
     reproduce.check_training(grid.batch("overnight", None, sound), sound)
+
+
+def test_make_reproduce_and_make_plan_check_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reproduce, "train_laboratory", lambda _: pytest.fail("it was begun"))
+    given = ["--profile", "laptop", "--set", "05_finetune:RATE=7"]
+    assert reproduce.main(given) == 2
+    assert "rate is 7" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["plan", *given])
+    assert plan.main() == 2
+    assert "rate is 7" in capsys.readouterr().err
+
+
+def test_laboratory_models_have_a_table_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    folders = {}
+    for key, model in (("02_wrong_additions", "real"), ("02_wrong_additions@lab", "lab_medium")):
+        folders[key] = tmp_path / key
+        folders[key].mkdir()
+        row = {
+            "model": model, "suite": "additions", "answer_format": "cloze", "metric": "rate",
+            "truth": "all", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "questions": 5,
+        }  # fmt: skip
+        rows = [row, row | {"metric": "shift"}]
+        (folders[key] / "metrics.json").write_text(json.dumps({"rows": rows}))
+    tables.print_tables(folders)
+    real, laboratory_table = capsys.readouterr().out.split("Laboratory models")
+    assert "real" in real and "lab_medium" not in real
+    assert "lab_medium" in laboratory_table and " real " not in laboratory_table
 
 
 ITEMS = """# tag: items

@@ -79,11 +79,13 @@ def greedy(
 
     tell()
     if fresh:
-        generate = make_generate(model, closing(tokenizer, stop))
+        closed_by = closing(tokenizer, stop)
+        generate = make_generate(model, closed_by)
     for batch in batches(fresh, [len(ids) for ids in encoded]):
         found = generate([encoded[index] for index in batch], max_tokens)
         for index, new in zip(batch, found, strict=True):
-            rows[index] = [prompts[index], *cut(new, tokenizer, model.end, max_tokens, stop)]
+            over = next((at + 1 for at, token in enumerate(new) if token in closed_by), len(new))
+            rows[index] = [prompts[index], *cut(new[:over], tokenizer, model.end, max_tokens, stop)]
             place = places[index]
             if place is not None:
                 write_json(place, rows[index])

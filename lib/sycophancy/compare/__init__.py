@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from sycophancy.compare.judging import (
-    NEAR_ZERO,
+from sycophancy.compare.judging import NEAR_ZERO, better, development, verdict
+from sycophancy.compare.measured import (
     answer_format_of,
     apart,
-    better,
     by_filter,
     check_trained,
     common,
-    development,
     facts_table,
     format_of,
     trained_format,
-    verdict,
 )
 from sycophancy.compare.series import (
     EXAMPLES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,126 +11,11 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import metrics, runs
-from sycophancy.compare.tables import check_grid, find, model_facts, short_names
+from sycophancy.compare.tables import model_facts, short_names
 from sycophancy.errors import InputError
-from sycophancy.templates import LAB_FORMATS
 
 NEAR_ZERO = 0.05  # nats: what counts as no opinion shift
 TARGETS = ("shift", "truth_gap", "accuracy")
-
-
-def common(items: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the items of the suites, forms and users that all models met, and their scores.
-
-    A base model is often measured in more answer formats than the models trained from it. Raises
-    InputError naming every suite that a model was not measured on at all, and where the models were
-    asked nothing in the same form.
-    """
-    check_grid(items, items["model"].unique(), items["suite"].unique())
-    keys = ["suite", "answer_format", "format", "source", "user"]
-    models = items["model"].nunique()
-    asked = items.groupby(keys, dropna=False)["model"].transform("nunique")
-    kept = items[(asked == models).to_numpy()].reset_index(drop=True)
-    if kept.empty:
-        raise InputError(
-            f"The {models} models were asked nothing in the same form: measure them with the same "
-            "ANSWER_FORMATS and FORMAT."
-        )
-    return kept, scores[scores["item_id"].isin(kept["item_id"])].reset_index(drop=True)
-
-
-def apart(items: pd.DataFrame, *, laboratory: bool) -> None:
-    """Raise InputError where laboratory models would share a table with real ones.
-
-    `laboratory` says which of the two are wanted; they are told apart by the format of the items.
-    """
-    strange = items[items["format"].isin(LAB_FORMATS) != laboratory]
-    if len(strange):
-        kind, where = ("no laboratory model", "") if laboratory else ("a laboratory model", "LAB_")
-        raise InputError(
-            f"{strange['model'].iloc[0]} is {kind}: the two never share a table. Give its run "
-            f"folder to {where}MEASURED."
-        )
-
-
-def answer_format_of(models: Iterable[str], default: str = "statement") -> str:
-    """Return the answer format that the trained models among `models` were trained in.
-
-    `default` where none is a trained run. Raises InputError where they were trained in several.
-    """
-    return trained_in(models, "answer_format") or default
-
-
-def format_of(models: Iterable[str], wanted: str) -> str:
-    """Return the prompt format that models are asked in: `wanted`, or what "auto" means.
-
-    That is the format that the trained models among them were trained in, and the paper's where
-    none is a trained run. Raises InputError where they were trained in several.
-    """
-    return wanted if wanted != "auto" else trained_in(models, "format") or "paper"
-
-
-def trained_in(models: Iterable[str], what: str) -> str:
-    """Return the one value of `what` in the model.json of trained runs, "" where none is one."""
-    found = set()
-    for model in models:
-        path = find(runs.at_step(model)[0]) / "model.json"
-        if path.is_file():
-            found.add(json.loads(path.read_text(encoding="utf-8")).get(what))
-    values = sorted(str(value) for value in found if value)
-    if len(values) > 1:
-        raise InputError(
-            f"The models were trained with {what} {' and '.join(values)}: measure them apart, or "
-            f"say {what.upper()}."
-        )
-    return values[0] if values else ""
-
-
-def trained_format(table: pd.DataFrame) -> str:
-    """Return the answer format of the claims suite in a summary: the one that was trained in."""
-    found = table.loc[table["suite"] == "claims", "answer_format"].unique()
-    if len(found) != 1:
-        raise InputError(
-            f"Claims were measured in {len(found)} answer formats: give one run of notebook 10."
-        )
-    return str(found[0])
-
-
-def facts_table(models: Iterable[str]) -> pd.DataFrame:
-    """Return recipe, filter, seed, steps and base of each model; empty for one of the ladder."""
-    columns = ["recipe", "filter", "seed", "steps", "base"]
-    rows = [{"model": model, **model_facts(model)} for model in models]
-    return pd.DataFrame(rows).reindex(columns=["model", *columns]).fillna("")
-
-
-def by_filter(facts: pd.DataFrame, recipe: str, filters: Sequence[str], base: str) -> pd.DataFrame:
-    """Return the rows of the base (filter "base") and of a recipe with each filter, by seed.
-
-    Column `trained` says the filter, and the seed where several were trained with. Raises
-    InputError naming the filter that no measured model was trained with, and models that differ
-    in neither.
-    """
-    rows = [facts[facts["model"] == base].assign(filter="base")]
-    for name in ["base", *filters]:
-        found = facts[(facts["recipe"] == recipe) & (facts["filter"] == name)]
-        if name != "base":
-            rows.append(found)
-        elif rows[0].empty:
-            raise InputError(f"{base} is not among what was measured: measure it too.")
-        if name != "base" and found.empty:
-            raise InputError(
-                f"No model trained with recipe {recipe!r} and filter {name!r} was measured: train "
-                f"it (notebook 05, FILTERS={name}) and measure it, or leave the filter out."
-            )
-    found = pd.concat(rows, ignore_index=True)
-    again = found[found.duplicated(["filter", "seed"], keep=False)]
-    if len(again):
-        raise InputError(
-            f"{' and '.join(again['model'])} have filter and seed alike: give one of them."
-        )
-    several = found["filter"].duplicated(keep=False)
-    told = found["filter"].where(~several, found["filter"] + ", seed " + found["seed"])
-    return found.assign(trained=told)
 
 
 def development(folder: str | Path) -> pd.DataFrame:
@@ -140,21 +25,6 @@ def development(folder: str | Path) -> pd.DataFrame:
     if "suite" not in rows or not (rows["suite"] == "claims").any():
         raise InputError(f"{path} holds no development numbers: give a run of notebook 05.")
     return rows[rows["suite"] == "claims"]
-
-
-def check_trained(folder: str | Path, measured: Iterable[str]) -> None:
-    """Raise InputError naming every model that a run of notebook 05 trained and nobody measured.
-
-    `measured` are models; a trained one is told by the name of its folder and the one above it.
-    """
-    trained = sorted(path.parent for path in find(folder).glob("*/model.json"))
-    known = {Path(runs.at_step(model)[0]).parts[-2:] for model in measured}
-    missing = [path.name for path in trained if path.parts[-2:] not in known]
-    if missing:
-        raise InputError(
-            f"Trained in {folder} and not measured: {', '.join(missing)}. Measure them (notebooks "
-            "01, 02 and 10 with MODEL) and add the run folders."
-        )
 
 
 def better(table: pd.DataFrame, recipes: Sequence[str]) -> str:
@@ -206,8 +76,8 @@ def tests_of(
     placebo: str,
 ) -> list[dict[str, Any]]:
     """Return the rows of `verdict` for one run; `names` maps short names to models."""
-    placebo += chosen.removeprefix(chosen.partition(",")[0])  # the same seed
-    others = {"base": base} | ({placebo: names[placebo]} if placebo in names else {})
+    against = placebo_of(chosen, names, placebo)
+    others = {"base": base} | ({against: names[against]} if against else {})
     joined = metrics.join(items, scores)
     mine = joined[joined["model"] == names[chosen]]
     own = metrics.shifts(mine)
@@ -225,6 +95,27 @@ def tests_of(
             rows.append(compared(chosen, name, metric, line, float(line["before"])))
         rows.append(accuracy(mine, joined[joined["model"] == model], chosen, name))
     return rows
+
+
+def placebo_of(chosen: str, names: dict[str, str], placebo: str) -> str:
+    """Return the short name of a run's placebo, "" where none was measured.
+
+    That is the one that shares all but its recipe, else the one of the same training seed, else the
+    only one. Raises InputError where there are several and none of these.
+    """
+    found = [name for name in names if name.partition(",")[0] == placebo]
+    rest, seed = chosen.partition(",")[2], model_facts(names[chosen]).get("seed")
+    alike = [name for name in found if name.partition(",")[2] == rest]
+    seeded = [name for name in found if model_facts(names[name]).get("seed") == seed]
+    for some in (alike, seeded, found):
+        if len(some) == 1:
+            return some[0]
+    if found:
+        raise InputError(
+            f"None of {' and '.join(found)} has the seed of {chosen}: measure the placebo that was "
+            "trained with the same seed."
+        )
+    return ""
 
 
 def judge_near(estimate: metrics.Estimate) -> str:

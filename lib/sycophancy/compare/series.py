@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import metrics, mixture, runs, templates
-from sycophancy.compare.judging import answer_format_of
+from sycophancy.compare.measured import answer_format_of
 from sycophancy.compare.tables import (
     POOLED,
     check_grid,
