@@ -63,28 +63,31 @@ def verdict(
     runs_of = [name for name in names if name == chosen or name.startswith(f"{chosen}, ")]
     if not runs_of:
         raise InputError(f"{chosen!r} was not measured: there are {', '.join(names)}.")
-    tested = (tests_of(name, names, items, scores, base, placebo) for name in runs_of)
+    joined = metrics.join(items, scores)
+    tested = (tests_of(name, names, joined, scores, base, placebo) for name in runs_of)
     return pd.DataFrame([row for rows in tested for row in rows])
 
 
 def tests_of(
     chosen: str,
     names: dict[str, str],
-    items: pd.DataFrame,
+    joined: pd.DataFrame,
     scores: pd.DataFrame,
     base: str,
     placebo: str,
 ) -> list[dict[str, Any]]:
-    """Return the rows of `verdict` for one run; `names` maps short names to models."""
+    """Return the rows of `verdict` for one run.
+
+    `names` maps short names to models, `joined` is what `metrics.join` makes of items and scores.
+    """
     against = placebo_of(chosen, names, placebo)
     others = {"base": base} | ({against: names[against]} if against else {})
-    joined = metrics.join(items, scores)
     mine = joined[joined["model"] == names[chosen]]
     own = metrics.shifts(mine)
     shift = metrics.mean(own["shift"], own["question_id"])
     rows = [row(chosen, "zero", "shift", shift, "within ±0.05", judge_near(shift))]
     for name, model in others.items():
-        two = items[items["model"].isin([names[chosen], model])]
+        two = joined[joined["model"].isin([names[chosen], model])]
         changed = metrics.changes(two, scores[scores["item_id"].isin(two["item_id"])], model)
         for metric in ("shift", "truth_gap"):
             user = "all" if metric == "shift" else "none"

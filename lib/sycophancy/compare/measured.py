@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from sycophancy import runs
-from sycophancy.compare.tables import check_grid, find, model_facts, read_table
+from sycophancy.compare.tables import check_grid, model_facts, read_table
 from sycophancy.errors import InputError
 from sycophancy.templates import LAB_FORMATS
 
@@ -67,12 +66,7 @@ def format_of(models: Iterable[str], wanted: str) -> str:
 
 def trained_in(models: Iterable[str], what: str) -> str:
     """Return the one value of `what` in the model.json of trained runs, "" where none is one."""
-    found = set()
-    for model in models:
-        path = find(runs.at_step(model)[0]) / "model.json"
-        if path.is_file():
-            found.add(json.loads(path.read_text(encoding="utf-8")).get(what))
-    values = sorted(str(value) for value in found if value)
+    values = sorted({model_facts(model).get(what, "") for model in models} - {""})
     if len(values) > 1:
         raise InputError(
             f"The models were trained with {what} {' and '.join(values)}: measure them apart, or "

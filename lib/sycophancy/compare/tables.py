@@ -27,7 +27,10 @@ OTHER_NOTEBOOK = "10_prior_knowledge"
 SPOKEN = {("filter", "none"): "no filter", ("limit", "0"): ""}
 DIFFERENT = 0.05  # nats; more than the batch and the device move a log-probability
 ABSENT = "–"
-FACTS = ("recipe", "filter", "seed", "steps", "base", "ratio", "limit", "examples")
+FACTS = (
+    "recipe", "filter", "seed", "steps", "base", "ratio", "limit", "examples", "format",
+    "answer_format",
+)  # fmt: skip
 
 
 def read(folders: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -48,13 +48,17 @@ class Settings:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise InputError unless `value` is a whole number from `least` on."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}: give a whole number from {least} on.")
+
+
 def check(settings: Settings) -> None:
     """Raise InputError for a setting that is out of range."""
     whole = {"steps": 1, "batch": 1, "rank": 1, "layers": 0, "seed": 0}
     for name, least in whole.items():
-        value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name} is {value!r}: give a whole number from {least} on.")
+        check_whole(name, getattr(settings, name), least)
     ranges = {"rate": (0.0, 1.0), "warmup": (0.0, 1.0), "weight_decay": (0.0, 1.0)}
     for name, (low, high) in ranges.items():
         value = getattr(settings, name)
@@ -119,10 +123,10 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         from_parameters(parameters, seed=seed, about={})
     for ratio in as_list(parameters["RATIO"], float):
         check_ratio(ratio)
-    for name, least in (("MAX_TOKENS", 1), ("N_DEVELOPMENT", 1), ("EXAMPLES", 0)):
-        for value in as_list(parameters[name], int if name == "EXAMPLES" else lambda part: part):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"{name} is {value!r}: give a whole number from {least} on.")
+    for limit in as_list(parameters["EXAMPLES"], int):
+        check_whole("EXAMPLES", limit, 0)
+    for name in ("MAX_TOKENS", "N_DEVELOPMENT"):
+        check_whole(name, parameters[name], 1)
 
 
 def run_name(recipe: str, kind: str, seed: int, *, ratio: float = RATIO, limit: int = 0) -> str:
