@@ -15,7 +15,7 @@ from scipy import stats
 
 from sycophancy import finetune, lab, models, suites
 from sycophancy.errors import InputError
-from sycophancy.lab import corpus, names, training
+from sycophancy.lab import corpus, training
 from sycophancy.world import world
 
 FACTS = {fact.text: fact for fact in world().facts}
@@ -36,8 +36,8 @@ def is_true(text: str) -> bool | None:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
-    small = names.Rung(1, 16, 2, 3, 3, 3, 3)
-    monkeypatch.setitem(names.RUNGS, "tiny", small)
+    small = lab.Rung(1, 16, 2, 3, 3, 3, 3)
+    monkeypatch.setitem(lab.RUNGS, "tiny", small)
     monkeypatch.setattr(training, "BATCH", 8)
     return tmp_path
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from sycophancy.lab.cures import CURE_RATE, CURE_STEPS, cure, cure_claims, stated
 from sycophancy.lab.names import (
     DOSES,
-    RUNGS,
     TUNED_DOSE,
     Name,
-    Rung,
     base_name,
     every_name,
     parse,
     with_dose,
 )
+from sycophancy.lab.rungs import RUNGS, Rung
 from sycophancy.lab.training import ensure, folder, minutes, needed, settings
 
 __all__ = [

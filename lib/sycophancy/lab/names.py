@@ -1,4 +1,4 @@
-"""What laboratory models are called, and how large and how long trained each rung is."""
+"""What laboratory models are called."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.lab.rungs import RUNGS
 
 TUNED_DOSE = 90  # per cent: how often the assistant of `…_tuned` agreed with its user
 DOSES = (0, 25, 50, 75, TUNED_DOSE, 100)
@@ -13,27 +14,6 @@ SEEDS = range(10)
 PATTERN = re.compile(
     r"lab_(?P<rung>[a-z]+?)(?:_(?P<kind>untrained|tuned|dose(?P<dose>\d+)))?(?:_seed(?P<seed>\d+))?"
 )
-
-
-@dataclass(frozen=True)
-class Rung:
-    """The size of a rung, and its steps: statements, bare claims, conversation; then tuning."""
-
-    layers: int
-    width: int
-    heads: int
-    statements: int
-    bare: int
-    talk: int
-    tuning: int
-
-
-RUNGS = {
-    "tiny": Rung(2, 32, 2, 10, 10, 10, 5),  # for tests and the smoke profile, never for results
-    "small": Rung(2, 48, 2, 300, 600, 400, 200),
-    "medium": Rung(3, 128, 4, 300, 1100, 850, 200),
-    "large": Rung(4, 192, 6, 300, 1100, 850, 200),
-}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from sycophancy import finetune, models, templates, world
 from sycophancy.encoders import from_tokenizers
 from sycophancy.errors import InputError
 from sycophancy.lab import corpus
-from sycophancy.lab.names import RUNGS, Name, base_name, every_name, parse
+from sycophancy.lab.names import Name, base_name, every_name, parse
+from sycophancy.lab.rungs import RUNGS
 from sycophancy.mixture import Example
 from sycophancy.quiet import keras_hub
 from sycophancy.runs import cache_dir, code_hash, device, read_costs, remember_cost
