@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,19 @@ def test_interrupted_training_ends_in_the_same_weights(
     lab.ensure("lab_tiny_seed1")
     other = weights("lab_tiny_seed1")
     assert any(not np.array_equal(value, other[path]) for path, value in resumed.items())
+
+
+def test_changing_a_rung_leaves_the_others_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: training.folder(name) for name in ("lab_small_tuned", "lab_medium")}
+    changed = replace(lab.RUNGS["small"], talk=lab.RUNGS["small"].talk + 1)
+    monkeypatch.setitem(lab.RUNGS, "small", changed)
+    assert training.folder("lab_small_tuned") != before["lab_small_tuned"]
+    assert training.folder("lab_medium") == before["lab_medium"]
+
+
+def test_the_rungs_of_the_ladder_differ_in_size_and_not_in_steps() -> None:
+    small, medium, large = (lab.RUNGS[name] for name in ("small", "medium", "large"))
+    for smaller, larger in ((small, medium), (medium, large)):
+        assert smaller.layers <= larger.layers and smaller.width < larger.width
+        equal = replace(smaller, layers=larger.layers, width=larger.width, heads=larger.heads)
+        assert equal == larger
