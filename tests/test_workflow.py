@@ -1138,7 +1138,10 @@ def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:
     large = {key for key, given in cells_of.items() if grid.fills_the_machine(key, given)}
     before = {"00_start_here", "01_opinion_tasks", "02_wrong_additions", "03_generate_data"}
     after = {"01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge"}
-    assert large == before | after | {"04_filter", "05_finetune", "09_benchmarks"}
+    filters = {
+        f"{key}@filters" for key in ("02_wrong_additions", "05_finetune", "10_prior_knowledge")
+    }
+    assert large == before | after | filters | {"04_filter", "05_finetune", "09_benchmarks"}
 
 
 @pytest.mark.notebook
