@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,20 @@ def data_digest(examples: Sequence[Example]) -> str:
     return found.hexdigest()[:16]
 
 
+@contextmanager
+def explained(settings: Settings) -> Iterator[None]:
+    """Turn running out of memory, on the processor or an accelerator, into what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
+            raise InputError(
+                f"Training ran out of memory with a batch of {settings.batch}: lower BATCH, "
+                "MAX_TOKENS or LAYERS, and run again; it goes on from the last saved step."
+            ) from error
+        raise
+
+
 def train(
     model: LanguageModel,
     examples: Sequence[Example],
@@ -136,8 +151,8 @@ def train(
     ends in the weights it would have had without the interruption. The model's own weights are left
     with the adapters attached: load the run folder to use it. Log columns: step, loss,
     gradient_norm, rate, seconds. Raises InputError for settings out of range, a folder of another
-    run, a loss that is not finite or grows beyond three times its first value (the last good state
-    is kept), and too little memory.
+    run, a loss that is not finite or grows beyond three times its first value (the weights of the
+    last good state are kept, as a step to load), and too little memory.
     """
     check(settings)
     if not examples:
@@ -149,29 +164,22 @@ def train(
         "dtype": keras.dtype_policies.get(model.backbone.dtype_policy).name,
         "digest": identity,
     }
-    trained = adapters.attach(model.backbone, settings)
-    open_run(folder, settings, {**record, "trained_values": adapters.count(trained)})
-    optimizer = make_optimizer(settings, trained)
-    weights: list[Any] = [variable.value for variable in trained]
-    state: list[Any] = [variable.value for variable in optimizer.variables]
-    done, log = 0, []
-    before = checkpoint.load_state(folder, identity)
-    if before is not None:
-        done, log = before[0], before[3]
-        weights = [jnp.asarray(value) for value in before[1]]
-        state = [jnp.asarray(value) for value in before[2]]
-    run = Loop(folder, settings, trained, identity, done, log)
-    shape = mixture.shapes(examples, settings.steps, settings.batch)
-    try:
+    with explained(settings):
+        trained = adapters.attach(model.backbone, settings)
+        open_run(folder, settings, {**record, "trained_values": adapters.count(trained)})
+        optimizer = make_optimizer(settings, trained)
+        weights: list[Any] = [variable.value for variable in trained]
+        state: list[Any] = [variable.value for variable in optimizer.variables]
+        done, log = 0, []
+        before = checkpoint.load_state(folder, identity)
+        if before is not None:
+            done, log = before[0], before[3]
+            weights = [jnp.asarray(value) for value in before[1]]
+            state = [jnp.asarray(value) for value in before[2]]
+        run = Loop(folder, settings, trained, identity, done, log)
+        shape = mixture.shapes(examples, settings.steps, settings.batch)
         step = make_step(model.backbone, trained, optimizer)
         run.go(step, weights, state, examples, shape, on_progress, save_seconds)
-    except (MemoryError, RuntimeError) as error:
-        if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
-            raise InputError(
-                f"Training ran out of memory with a batch of {settings.batch}: lower BATCH, "
-                "MAX_TOKENS or LAYERS, and run again; it goes on from the last saved step."
-            ) from error
-        raise
     table = pd.DataFrame(run.log, columns=list(checkpoint.LOG)).astype({"step": int})
     tokens = mixture.tokens(examples, settings.steps, settings.batch)
     return table, Cost(
@@ -269,14 +277,21 @@ class Loop:
         checkpoint.save_state(self.folder, self.done, weights, state, self.log, self.identity)
 
     def check_loss(self, loss: float, norm: float) -> None:
-        """Raise InputError where training has gone wrong; the last saved state stays as it is."""
+        """Raise InputError where training has gone wrong; the last saved state can be loaded."""
         first = self.log[0][1] if self.log else loss
         wild = loss > DIVERGED * max(first, 1.0)
         if math.isfinite(loss) and math.isfinite(norm) and not wild:
             return
-        kept = [f"step {step}" for step in checkpoint.steps(self.folder) if step <= self.done]
+        kept = [f"step {step}" for step in self.keep_last_good()]
         raise InputError(
             f"Training diverged at step {self.done + 1}: loss {loss:.3g}, gradient norm "
             f"{norm:.3g}. Lower RATE (now {self.settings.rate:g}) or raise WARMUP, and train into "
             f"another folder. Weights kept: {', '.join(kept) or 'none yet'}."
         )
+
+    def keep_last_good(self) -> list[int]:
+        """Write the weights of the last saved state as a step to load; return the steps kept."""
+        state = checkpoint.load_state(self.folder, self.identity)
+        if state is not None and state[0] not in checkpoint.steps(self.folder):
+            checkpoint.save_weights(self.folder, state[0], self.trained, state[1])
+        return [step for step in checkpoint.steps(self.folder) if step <= self.done]
