@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from tokenizers import Tokenizer
@@ -26,8 +27,11 @@ from sycophancy.runs import write_json
 from sycophancy.scoring import Progress
 
 COLUMNS = ["prompt", "text", "tokens", "ended"]
-STEP = 64  # padded lengths are multiples of this: each one is compiled
-BATCH = 8
+STEP = 32  # padded lengths are multiples of this: each one is compiled
+# Prompts at a time. KerasHub's loop begins at the end of the shortest and goes on to the padded
+# length, and copies the cache of every row in every step: on a processor few rows of about one
+# length are the quickest (bench/decoding.py), an accelerator would idle.
+BATCH, BATCH_ON_CPU = 8, 4
 MOST_CLOSING = 16  # KerasHub compares every token with each of them
 
 
@@ -102,8 +106,13 @@ def key(model: LanguageModel, prompt: str, max_tokens: int, stop: Sequence[str])
 def batches(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yield places of prompts of about one length together, longest first."""
     ordered = sorted(places, key=lambda place: (-lengths[place], place))
-    for begin in range(0, len(ordered), BATCH):
-        yield ordered[begin : begin + BATCH]
+    for begin in range(0, len(ordered), batch_size()):
+        yield ordered[begin : begin + batch_size()]
+
+
+def batch_size() -> int:
+    """Return how many prompts are continued together on this machine."""
+    return BATCH_ON_CPU if jax.default_backend() == "cpu" else BATCH
 
 
 def closing(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[int, ...]:
@@ -136,9 +145,9 @@ def make_generate(
         """Return the ids that follow each prompt of one batch."""
         longest = max(map(len, prompts)) + max_tokens
         length = -(-longest // STEP) * STEP
-        ids = np.full((BATCH, length), padding, np.int32)
-        mask = np.zeros((BATCH, length), bool)
-        for row in range(BATCH):  # a batch that is not full repeats its first prompt
+        ids = np.full((batch_size(), length), padding, np.int32)
+        mask = np.zeros((batch_size(), length), bool)
+        for row in range(batch_size()):  # a batch that is not full repeats its first prompt
             prompt = prompts[row] if row < len(prompts) else prompts[0]
             ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, True
         inputs = {"token_ids": ids, "padding_mask": mask}
