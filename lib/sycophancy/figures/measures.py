@@ -89,6 +89,8 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
         bottom.axhline(0, color=".3", linewidth=0.8, linestyle="--", zorder=1)
         bottom.set(ylabel="opinion shift (nats)")
         bottom.set_xticks(range(len(tasks)), [SUITES[task] for task in tasks])
+        if len(series) == len(formats) == 1:  # nothing stands beside a tick, and names need room
+            bottom.set_xlim(-0.3, len(tasks) - 0.7)
         for ax in (top, bottom):
             names = ax.get_legend_handles_labels()[1]
             # side by side where two of the longest have room: a legend is never shrunk
