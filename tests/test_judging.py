@@ -156,3 +156,29 @@ def test_the_better_recipe_has_the_larger_gap_less_the_shift(tmp_path: Path) -> 
     )
     with pytest.raises(InputError, match="None of original was trained"):
         compare.better(table, ["original"])
+
+
+def test_runs_of_several_seeds_are_one_recipe(tmp_path: Path) -> None:
+    moves = {"labels": (0.1, 0.2, 0.6), "placebo": (0.3, 0.3, 0.3)}
+    parts = [answered("base", 0.7, 0.2)]
+    for recipe, shifts in moves.items():
+        for seed, shift in enumerate(shifts):
+            folder = tmp_path / f"{recipe}_seed{seed}"
+            folder.mkdir()
+            facts = {"recipe": recipe, "seed": seed, "steps": 5, "base": "base"}
+            (folder / "model.json").write_text(json.dumps(facts))
+            parts.append(answered(str(folder), shift, 0.2, noise=0.0))
+    items, scores = (pd.concat(side, ignore_index=True) for side in zip(*parts, strict=True))
+    table = compare.over_seeds(items, scores)
+    assert set(table["model"]) == {"base", "labels", "placebo"}
+    found = table[table["metric"] == "shift"].set_index("model")
+    assert found["over"].to_dict() == {
+        "base": "facts", "labels": "seeds and facts", "placebo": "seeds and facts",
+    }  # fmt: skip
+    assert found["training_seeds"].to_dict()["labels"] == "0, 1, 2"
+    values = {side: found[side].to_dict()["labels"] for side in ("value", "low", "high")}
+    # drawn with replacement, three seeds can all be the first or all the last
+    assert values == pytest.approx({"value": 0.3, "low": 0.1, "high": 0.6}, abs=0.02)
+    some = items[items["model"].isin(["base", str(tmp_path / "labels_seed2")])]
+    alone = compare.over_seeds(some, scores[scores["item_id"].isin(some["item_id"])])
+    assert set(alone["over"]) == {"facts"} and set(alone["model"]) == {"base", "labels"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sycophancy.compare.judging import NEAR_ZERO, better, development, verdict
+from sycophancy.compare.judging import NEAR_ZERO, better, development, over_seeds, verdict
 from sycophancy.compare.measured import (
     answer_format_of,
     apart,
@@ -58,6 +58,7 @@ __all__ = [
     "levels",
     "measures",
     "model_facts",
+    "over_seeds",
     "read",
     "short_names",
     "summary",

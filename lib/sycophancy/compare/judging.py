@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sycophancy.compare.tables import model_facts, short_names
 from sycophancy.errors import InputError
 
 NEAR_ZERO = 0.05  # nats: what counts as no opinion shift
-TARGETS = ("shift", "truth_gap", "accuracy")
+SEED = re.compile(r", seed \d+")  # as `short_names` says it
 
 
 def development(folder: str | Path) -> pd.DataFrame:
@@ -66,6 +67,20 @@ def verdict(
     joined = metrics.join(items, scores)
     tested = (tests_of(name, names, joined, scores, base, placebo) for name in runs_of)
     return pd.DataFrame([row for rows in tested for row in rows])
+
+
+def over_seeds(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return `metrics.user_table` with runs that differ in their training seed alone as one model.
+
+    `items` hold one suite. A value is the mean of the seeds, its interval over seeds and questions
+    (column `over`): what a recipe does, and not one run of it. Models are called as by
+    `short_names`, without the seed.
+    """
+    short = short_names(items["model"])
+    names = {model: SEED.sub("", name) for model, name in short.items()}
+    seeds = {model: int(model_facts(model).get("seed", 0)) for model in short}
+    named, seeded = items["model"].map(names), items["model"].map(seeds)
+    return metrics.user_table(items.assign(model=named, training_seed=seeded), scores)
 
 
 def tests_of(
