@@ -75,6 +75,8 @@ def against(table: pd.DataFrame, column: str, label: str, what: str) -> Figure:
             level(axes[-1], 0)
             axes[0].set_title(panel)
             axes[-1].set_xlabel(label if len(panels) == 1 else "")
+            if table[column].nunique() == 1:
+                axes[-1].set_xticks(table[column].unique())
         for ax, form in zip(grid[:, 0], formats, strict=False):
             ax.set_ylabel(f"right answers (%)\n{form}")
         grid[-1, 0].set_ylabel("opinion shift\n(nats)")
