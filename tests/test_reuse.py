@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sycophancy import models, scoring
 from sycophancy.models import LanguageModel
-from sycophancy.scoring import cached, rows, sharing, store
+from sycophancy.scoring import cached, forward, rows, sharing, store
 from sycophancy.scoring.rows import Row
 
 SIZES = {
@@ -74,8 +74,9 @@ def to_items(prompts: list[str], choices: list[str]) -> pd.DataFrame:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sharing, however little it saves."""
+    """Sharing, however little it saves, with nothing compiled before."""
     monkeypatch.setattr(scoring, "WORTH", 0)
+    monkeypatch.setattr(forward, "_shared", {})
 
 
 def agree(model: LanguageModel, items: pd.DataFrame, budget: int) -> scoring.Cost:
@@ -183,6 +184,25 @@ def test_compiled_functions_are_kept_and_use_the_weights_of_the_day() -> None:
     assert cost.saved_tokens > 0 and np.abs(after["logp"] - before["logp"]).max() > 0.01
     np.testing.assert_allclose(after["logp"], plain["logp"], atol=1e-3)
     assert cached.make_passes(models.load("tiny_random")) is not passes
+
+
+@pytest.mark.usefixtures("eager")
+def test_models_of_one_architecture_share_compiled_code_and_nothing_else() -> None:
+    items = few_shot()
+    first, second = models.load("tiny_random"), models.load("tiny_random")
+    for own in second.backbone.weights:
+        own.assign(own.value * 1.5)
+    second = replace(second, fingerprint="other weights")
+    one, _ = scoring.score(first, items)
+    compiled = set(forward._shared)
+    two, cost = scoring.score(second, items)
+    assert set(forward._shared) == compiled and cost.saved_tokens > 0
+    assert np.abs(two["logp"] - one["logp"]).max() > 0.01
+    plain, _ = scoring.score(second, items, share_tokens=False)
+    np.testing.assert_allclose(two["logp"], plain["logp"], atol=1e-3)
+    half = models.load("tiny_random", "bfloat16")
+    assert forward.architecture(half.backbone) != forward.architecture(first.backbone)
+    assert forward.architecture(second.backbone) == forward.architecture(first.backbone)
 
 
 class Interrupted(Exception):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import jax
@@ -19,10 +18,12 @@ import numpy as np
 
 from sycophancy.models import LanguageModel, families
 from sycophancy.scoring.forward import (
+    architecture,
     kept,
     log_probabilities,
     make_forward,
     on_weights,
+    shared,
     with_weights,
 )
 
@@ -57,6 +58,7 @@ def make_passes(model: LanguageModel) -> Passes:
 def compile_passes(model: LanguageModel) -> Passes:
     """Return what `make_passes` keeps."""
     task, fill = causal_task(model)
+    form = architecture(model.backbone)
 
     def trunk(values: Any, ids: Any, positions: Any, targets: Any) -> Any:
         """Return log-probabilities of the trunks' targets, and their cache."""
@@ -84,8 +86,11 @@ def compile_passes(model: LanguageModel) -> Passes:
             own = jax.tree.map(with_room, cache, layout()[0])
             return jax.vmap(one)(own, starts, ids, positions, targets)
 
-    @cache
     def layout() -> tuple[Any, int]:
+        """Return what `find_layout` found for this architecture."""
+        return shared(("layout", form), find_layout)
+
+    def find_layout() -> tuple[Any, int]:
         """Return the axis of the tokens in every array of a cache, and the bytes of one token."""
         values = [own.value for own in model.backbone.weights]
         ids = [np.zeros((1, length), np.int32) for length in (8, 9)]
@@ -95,8 +100,7 @@ def compile_passes(model: LanguageModel) -> Passes:
         sizes = [sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(x)) for x in (short, long)]
         return axes, sizes[1] - sizes[0]
 
-    first, then = (on_weights(model, jax.jit(one)) for one in (trunk, branch))
-    return Passes(first, then, lambda: layout()[1])
+    return Passes(on_weights(model, trunk), on_weights(model, branch), lambda: layout()[1])
 
 
 def causal_task(model: LanguageModel) -> tuple[Any, Callable[[Any], Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import jax
@@ -12,6 +12,7 @@ import keras
 from sycophancy.models import LanguageModel
 
 Made = TypeVar("Made")
+_shared: dict[Hashable, Any] = {}  # what models of one architecture have in common
 
 
 def kept(model: LanguageModel, name: str, make: Callable[[], Made]) -> Made:
@@ -24,6 +25,27 @@ def kept(model: LanguageModel, name: str, make: Callable[[], Made]) -> Made:
     if key not in own:
         own[key] = make()  # past Keras's tracking: this is no state of the model
     return own[key]
+
+
+def shared(key: Hashable, make: Callable[[], Made]) -> Made:
+    """Return what `make` makes, made once a process for every `key`; it must hold no weights."""
+    if key not in _shared:
+        _shared[key] = make()
+    return _shared[key]
+
+
+def architecture(backbone: Any) -> Hashable:
+    """Return what decides the code compiled for a backbone: class, settings, form of the weights.
+
+    Equal for a base model and the runs trained from it, which are then traced and compiled once.
+    """
+    weights = tuple(
+        (own.path, tuple(own.shape), str(own.dtype), str(own.value.sharding))
+        for own in backbone.weights
+    )
+    # Keras numbers the names of what it makes: llama_backbone_1
+    settings = {key: value for key, value in backbone.get_config().items() if key != "name"}
+    return type(backbone), repr(settings), weights
 
 
 def make_forward(model: LanguageModel) -> Callable[..., Any]:
@@ -48,7 +70,7 @@ def compile_forward(model: LanguageModel) -> Callable[..., Any]:
             hidden = backbone({"token_ids": ids, "padding_mask": mask}, training=False)
             return log_probabilities(model, hidden, positions, targets)
 
-    return on_weights(model, jax.jit(forward))
+    return on_weights(model, forward)
 
 
 def with_weights(model: LanguageModel, values: Any) -> Any:
@@ -57,9 +79,32 @@ def with_weights(model: LanguageModel, values: Any) -> Any:
     return keras.StatelessScope(state_mapping=pairs)
 
 
-def on_weights(model: LanguageModel, compiled: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `compiled` with the model's present weights as its first argument."""
-    return lambda *given: compiled([own.value for own in model.backbone.weights], *given)
+def on_weights(model: LanguageModel, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` jitted, with the model's present weights as its first argument.
+
+    The compiled code knows no weights, and serves every model of this architecture: measuring five
+    trained runs traces each shape once and not five times.
+    """
+    jitted, form = jax.jit(function), architecture(model.backbone)
+
+    def run(*given: Any) -> Any:
+        """Run the code for arguments of such shapes, compiled first where there is none."""
+        values = [own.value for own in model.backbone.weights]
+        leaves, tree = jax.tree.flatten(given)
+        key = (function.__qualname__, form, tree, tuple((x.shape, str(x.dtype)) for x in leaves))
+        compiled = shared(key, lambda: jitted.lower(values, *given).compile(options()))
+        return compiled(values, *given)
+
+    return run
+
+
+def options() -> dict[str, Any]:
+    """Return how XLA compiles.
+
+    On a CPU, where a library multiplies matrices, less optimising takes two thirds of the time and
+    gives code of the same speed (bench/compiling.py).
+    """
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
 
 
 def log_probabilities(model: LanguageModel, hidden: Any, positions: Any, targets: Any) -> Any:
