@@ -16,7 +16,7 @@ export PYTHONWARNINGS := ignore::FutureWarning
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
-	@echo "  PROFILE=smoke|laptop|overnight|tpu chooses the size of reproduce and plan (now: $(PROFILE))"
+	@echo "  PROFILE=smoke|laptop|evening|overnight|tpu chooses the size of reproduce and plan (now: $(PROFILE))"
 	@echo "  JOBS=n runs n notebooks at once (left out: one on an accelerator, else as the machine allows)"
 
 # The stamp is written last: an interrupted installation starts again.

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_profiles_give_only_parameters_that_notebooks_declare() -> None:
-    assert grid.profile_names() == ["smoke", "laptop", "overnight", "tpu"]
+    assert grid.profile_names() == ["smoke", "laptop", "evening", "overnight", "tpu"]
     for profile in grid.profile_names():
         found, publishes = grid.read_profile(profile)
         assert publishes == (profile != "smoke")
@@ -57,7 +57,7 @@ def test_the_laptop_profile_keeps_its_minima() -> None:
 COMPARES = re.compile(r"(06|07|08|11|12)_")
 
 
-@pytest.mark.parametrize("profile", ["smoke", "laptop", "overnight", "tpu"])
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "evening", "overnight", "tpu"])
 def test_models_that_are_compared_are_measured_by_the_same_notebooks(profile: str) -> None:
     """`compare.common` refuses a suite that one of the models lacks, after hours of measuring."""
     found, _ = grid.read_profile(profile)
@@ -504,6 +504,37 @@ def test_a_profile_that_cannot_run_is_refused(
     write_profile(checkout, notebooks)
     with pytest.raises(InputError, match=message):
         grid.read_profile("own")
+
+
+def test_a_profile_extends_another_cell_by_cell(checkout: Path) -> None:
+    write_profile(checkout, CHAIN, budget_minutes=5)
+    below = (checkout / "profiles" / "own.yaml").rename(checkout / "profiles" / "below.yaml")
+    more = {"05_train": {"MODEL": "other"}, "02_measure@late": {"MODEL": "{runs}/05_train"}}
+    write_profile(checkout, more, extends="below", publish=True)
+    batch = grid.batch("own")
+    assert list(batch.cells) == [*CHAIN, "02_measure@late"]
+    assert batch.publishes and batch.budget == 5
+    given = {"MODEL": "other", "DATA": "runs/own/03_make/prompts.parquet"}
+    assert batch.cells["05_train"] == given
+    assert batch.depends["02_measure@late"] == ["05_train"]
+    assert "MODEL" not in grid.batch("below").cells["05_train"]
+    below.write_text(below.read_text() + "extends: own\n")
+    with pytest.raises(InputError, match=r"Unknown profile that below.yaml extends 'own'"):
+        grid.batch("own")
+    write_profile(checkout, more, extends="belw")
+    with pytest.raises(InputError, match=r"Unknown profile that own.yaml extends 'belw'.*'below'"):
+        grid.batch("own")
+
+
+def test_the_evening_profile_adds_to_the_laptop_profile() -> None:
+    laptop, evening = (grid.read_profile(name)[0] for name in ("laptop", "evening"))
+    assert set(laptop) < set(evening)
+    assert laptop["05_finetune"]["RECIPES"] == "original,labels,placebo"
+    changed = {"MODEL", "RECIPES"}  # of what both have, only which models are asked
+    for key, given in laptop.items():
+        assert {k for k in evening[key] if evening[key][k] != given.get(k)} <= changed, key
+    one = evening["05_finetune@filters"]
+    assert {k for k in one if one[k] != evening["05_finetune"].get(k)} == {"RECIPES", "FILTERS"}
 
 
 def test_a_profile_file_that_says_something_else_is_refused(checkout: Path) -> None:

@@ -24,7 +24,7 @@ NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ROOT / "workflow" / "profiles"
 MEASURES = ("01_opinion_tasks", "02_wrong_additions")  # what `make measure` runs
 INTERVENE = "intervene"  # the profile of `make intervene`: it takes a model and claims
-ENTRIES = ("publish", "budget_minutes", "notebooks")
+ENTRIES = ("extends", "publish", "budget_minutes", "notebooks")
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,17 @@ def batch(
 
 def profile_names() -> list[str]:
     """Return the names of the profiles of `make reproduce`, smallest first where known."""
-    order = ["smoke", "laptop", "overnight", "tpu"]
+    order = ["smoke", "laptop", "evening", "overnight", "tpu"]
     found = {path.stem for path in PROFILES.glob("*.yaml")} - {INTERVENE}
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def load(profile: str) -> dict[str, Any]:
-    """Return the content of a profile's file; InputError for an entry that is none."""
+def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the content of a profile's file, on top of that of the profile it extends.
+
+    Of a cell that both have, the parameters given in the file replace the other's. Raises
+    InputError for an entry that is none, and for profiles that extend each other.
+    """
     path = PROFILES / f"{profile}.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -84,7 +88,17 @@ def load(profile: str) -> dict[str, Any]:
     minutes = content.get("budget_minutes", 1)
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
         raise InputError(f"budget_minutes of {path.name} is {minutes!r}: give minutes above 0.")
-    return dict(content)
+    if "extends" not in content:
+        return dict(content)
+    below, chain = content["extends"], (*extended_by, profile)
+    others = [name for name in profile_names() if name not in chain]
+    if below not in others:
+        raise unknown(f"profile that {path.name} extends", below, others)
+    base = load(below, chain)
+    cells = {key: dict(given or {}) for key, given in base["notebooks"].items()}
+    for key, given in content["notebooks"].items():
+        cells[key] = {**cells.get(key, {}), **(given or {})}
+    return {**base, **content, "notebooks": cells}
 
 
 def read_profile(
