@@ -1,4 +1,4 @@
-"""Greedy decoding in batches as they are, beside eight prompts padded to multiples of 64.
+"""Greedy decoding by our own loop, beside KerasHub's `generate` on the same batches.
 
 Usage: make bench   (or python -m bench.decoding [--questions 1] [--rounds 1])
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import pandas as pd
@@ -19,39 +21,35 @@ import pandas as pd
 from sycophancy import benchmarks, decoding, models, runs
 from sycophancy.benchmarks import grading
 
-OTHER = 8, 64  # prompts at a time, and what padded lengths are multiples of
+WAYS = {"KerasHub's loop": decoding.kerashub_loop, "ours": decoding.own_loop}
 
 
-def decode(model: models.LanguageModel, items: pd.DataFrame, way: tuple[int, int]) -> pd.DataFrame:
-    """Return the texts of `items`, all of which are generated, in batches of one way."""
-    rows, step = way
-    with (
-        mock.patch.object(decoding, "batch_size", lambda: rows),
-        mock.patch.object(decoding, "STEP", step),
-    ):
-        return grading.generate(model, items, None, None)[0]
+def decode(
+    model: models.LanguageModel, items: pd.DataFrame, way: Callable[..., Any]
+) -> tuple[pd.DataFrame, float]:
+    """Return the texts of `items`, all of which are generated, by one way, and the seconds."""
+    began = time.perf_counter()
+    with mock.patch.object(decoding, "make_generate", way):
+        texts = grading.generate(model, items, None, None)[0]
+    return texts, time.perf_counter() - began
 
 
 def compare(model: models.LanguageModel, questions: int, rounds: int) -> None:
     """Print what both ways take for each mode of answering."""
-    ours = decoding.batch_size(), decoding.STEP
     asked = benchmarks.items(["bbh"], n=questions, n_chain=questions, chain=["bbh"], max_tokens=96)
     asked = asked[asked["max_tokens"] > 0]
     for mode, items in asked.groupby("mode"):
-        texts = [decode(model, items, way) for way in (OTHER, ours)]
-        times: dict[tuple[int, int], list[float]] = {OTHER: [], ours: []}
-        for _ in range(rounds):
-            for way, spent in times.items():
-                began = time.perf_counter()
-                decode(model, items, way)
-                spent.append(time.perf_counter() - began)
-        before, now = (statistics.median(spent) for spent in times.values())
+        theirs, ours = (decode(model, items, way)[0] for way in WAYS.values())
+        turns = [[decode(model, items, way)[1] for way in WAYS.values()] for _ in range(rounds)]
+        before, now = (statistics.median(spent) for spent in zip(*turns, strict=True))
+        names = " and ".join(
+            f"{name} {spent:.1f} s" for name, spent in zip(WAYS, (before, now), strict=True)
+        )
         print(
             f"{model.name}, {runs.device()}: {mode}, {len(items)} answers of "
-            f"{texts[1]['tokens'].mean():.0f} tokens, equal texts {texts[0].equals(texts[1])}; "
-            f"{OTHER[0]} rows, multiples of {OTHER[1]}: {before:.1f} s, "
-            f"{ours[0]} rows, of {ours[1]}: {now:.1f} s, "
-            f"{before / now:.2f} times faster (medians of {rounds})",
+            f"{ours['tokens'].mean():.0f} tokens, equal texts {theirs.equals(ours)}; {names} in "
+            f"batches of {decoding.batch_size()}, {before / now:.2f} times faster "
+            f"(medians of {rounds})",
             flush=True,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 from sycophancy import decoding, models, scoring
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
+from test_reuse import BACKBONES, other_model
 
 PROMPTS = ["Is the sky blue?", "2 + 2 =", "A much longer prompt than the others, of another size."]
 
@@ -85,6 +87,78 @@ def test_a_batch_is_over_when_every_text_has_its_stop_string(
     assert ended[over:] != full[over:] and len({*ended[over:]}) == 1  # padding: nothing decoded
 
 
+@pytest.mark.parametrize(
+    ("max_tokens", "stop", "ends"),
+    [(1, [], False), (12, [], False), (40, ["e"], False), (40, ["no such text"], True)],
+)
+def test_texts_are_those_of_kerashubs_own_loop(
+    tiny: models.LanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    max_tokens: int,
+    stop: list[str],
+    ends: bool,
+) -> None:
+    """More prompts than a batch holds, some of them over a padded length longer than others."""
+    prompts = [*PROMPTS, *(f"{prompt} {'and on ' * 12}" for prompt in PROMPTS)]
+    if ends:  # a token that the model does say
+        said = decoding.make_generate(tiny)([tiny.encode(prompts)[0]], max_tokens)[0]
+        tiny = replace(tiny, end=(said[3],))
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding, "kerashub_loop", lambda *_: pytest.fail("KerasHub's loop ran"))
+        ours = decoding.greedy(tiny, prompts, max_tokens=max_tokens, stop=stop)
+    monkeypatch.setattr(decoding, "make_generate", decoding.kerashub_loop)
+    theirs = decoding.greedy(tiny, prompts, max_tokens=max_tokens, stop=stop)
+    assert ours.values.tolist() == theirs.values.tolist()
+    assert "end" in set(ours["ended"]) if ends else "cap" in set(ours["ended"])
+
+
+def test_a_batch_is_looked_at_for_what_is_spread_over_tokens(tiny: models.LanguageModel) -> None:
+    prompts = tiny.encode(PROMPTS)
+    whole = decoding.make_generate(tiny)(prompts, 40)
+    looked: list[int] = []
+
+    def over(ids: list[int]) -> bool:
+        looked.append(len(ids))
+        return len(ids) >= 2 * decoding.LOOK
+
+    found = decoding.make_generate(tiny, (), over)(prompts, 40)
+    assert found == [row[: 2 * decoding.LOOK] for row in whole]
+    assert set(looked) == {decoding.LOOK, 2 * decoding.LOOK}
+
+
+def test_an_empty_prompt_is_refused(tiny: models.LanguageModel) -> None:
+    with pytest.raises(InputError, match="Prompt 1 is empty"):
+        decoding.greedy(replace(tiny, start=()), ["x", ""], max_tokens=3)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_other_families_say_what_full_passes_give(tiny: models.LanguageModel, name: str) -> None:
+    """Gemma 3 has a cache in several arrays, and a prompt is longer than its sliding window."""
+    model = other_model(tiny, name)
+    found = decoding.greedy(model, PROMPTS, max_tokens=20)["text"]
+    assert found.tolist() == [plain(model, prompt, 20) for prompt in PROMPTS]
+
+
+def test_where_the_cached_pass_is_not_exact_kerashub_decodes(
+    tiny: models.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = decoding.greedy(tiny, PROMPTS, max_tokens=8)
+    monkeypatch.setattr(decoding, "exact", lambda _: False)
+    monkeypatch.setattr(decoding, "own_loop", lambda *_: pytest.fail("our own loop ran"))
+    assert decoding.greedy(tiny, PROMPTS, max_tokens=8).equals(ours)
+
+
+def test_a_compiled_loop_uses_the_weights_of_the_day() -> None:
+    model = models.load("tiny_random")
+    ids = model.encode(PROMPTS)
+    generate = decoding.own_loop(model, (), lambda _: False)
+    before = generate(ids, 12)
+    for own in model.backbone.weights:
+        own.assign(own.value * 1.5)
+    theirs = decoding.kerashub_loop(model, (), lambda _: False)
+    assert generate(ids, 12) == theirs(ids, 12) != before
+
+
 def test_tokens_that_hold_a_stop_string_are_found() -> None:
     tokenizer = Tokenizer.from_str(models.load("tiny_random").files[OUR_TOKENIZER])
     size = range(tokenizer.get_vocab_size())
@@ -107,7 +181,5 @@ def test_finished_prompts_are_not_decoded_again(
 def test_what_does_not_fit_the_context_is_refused_before_anything_runs(
     tiny: models.LanguageModel,
 ) -> None:
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="Prompt 1 has"):
         decoding.greedy(replace(tiny, context=40), ["a", "b" * 39], max_tokens=2)

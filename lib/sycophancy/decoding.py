@@ -1,7 +1,8 @@
 """Greedy decoding: prompts and a model give texts, until a stop string, the end token or a cap.
 
-KerasHub's own `generate` with its cache, on prompts of about one length at a time. It knows no stop
-strings, but tokens: a batch is over when each of its texts has a token that holds one (`closing`).
+Prompts of about one length at a time, by KerasHub's cached forward pass in a loop of our own. It
+knows no stop strings, but tokens that hold one (`closing`); for those that are spread over tokens a
+batch is looked at now and then.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from tokenizers import Tokenizer
@@ -25,14 +28,18 @@ from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.runs import write_json
 from sycophancy.scoring import Progress
+from sycophancy.scoring.cached import causal_task, exact
+from sycophancy.scoring.forward import kept, logits_at, on_weights, with_weights
 
+Generate = Callable[[list[list[int]], int], list[list[int]]]
+Over = Callable[[list[int]], bool]
 COLUMNS = ["prompt", "text", "tokens", "ended"]
 STEP = 32  # padded lengths are multiples of this: each one is compiled
-# Prompts at a time. KerasHub's loop begins at the end of the shortest and goes on to the padded
-# length, and copies the cache of every row in every step: on a processor few rows of about one
-# length are the quickest (bench/decoding.py), an accelerator would idle.
+# Prompts at a time. A step copies every row's cache and a batch runs until its last row ends: on a
+# processor few rows are the quickest (bench/README.md), an accelerator would idle.
 BATCH, BATCH_ON_CPU = 8, 4
-MOST_CLOSING = 16  # KerasHub compares every token with each of them
+LOOK = 16  # after so many steps a batch is looked at for stop strings spread over tokens
+MOST_CLOSING = 16  # KerasHub's loop compares every token with each of them
 
 
 def greedy(
@@ -53,6 +60,8 @@ def greedy(
     began = time.monotonic()
     encoded = [[*model.start, *ids] for ids in model.encode(list(prompts))]
     for index, ids in enumerate(encoded):
+        if not ids:
+            raise InputError(f"Prompt {index} is empty: there is nothing to go on from.")
         if model.context is not None and len(ids) + max_tokens > model.context:
             raise InputError(
                 f"Prompt {index} has {len(ids)} tokens and {max_tokens} may follow, {model.name} "
@@ -84,7 +93,7 @@ def greedy(
     tell()
     if fresh:
         closed_by = closing(tokenizer, stop)
-        generate = make_generate(model, closed_by)
+        generate = make_generate(model, closed_by, partial(stopped, tokenizer, stop))
     for batch in batches(fresh, [len(ids) for ids in encoded]):
         found = generate([encoded[index] for index in batch], max_tokens)
         for index, new in zip(batch, found, strict=True):
@@ -128,12 +137,102 @@ def closing(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[int, ...]:
 
 
 def make_generate(
-    model: LanguageModel, closed_by: Sequence[int] = ()
-) -> Callable[[list[list[int]], int], list[list[int]]]:
+    model: LanguageModel,
+    closed_by: Sequence[int] = (),
+    over: Over = lambda ids: False,
+) -> Generate:
     """Return a function from prompts in ids to the ids that follow each, end token included.
 
-    It may end as soon as every row has the end token or one of `closed_by`; what follows them in a
-    row is then of no meaning.
+    It may end as soon as every row has the end token or one of `closed_by`, or is `over`; what
+    follows them in a row is then of no meaning.
+    """
+    return (own_loop if exact(model) else kerashub_loop)(model, closed_by, over)
+
+
+def own_loop(model: LanguageModel, closed_by: Sequence[int], over: Over) -> Generate:
+    """Return a generate whose rows go on from their own ends, in no more steps than they need."""
+    begin, go_on = kept(model, "decoding", lambda: compile_loop(model))
+    closes = np.zeros(model.backbone.token_embedding.input_dim, bool)
+    closes[[*model.end, *closed_by]] = True
+
+    def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
+        """Return the ids that follow each prompt of one batch."""
+        longest = max(map(len, prompts))
+        ids, mask = padded(prompts, multiple(longest))
+        blank = np.zeros((len(ids), multiple(longest + max_tokens)), np.int32)
+        lengths = mask.sum(1, dtype=np.int32)
+        state = begin(ids, lengths, closes, blank)
+        for most in (*range(LOOK, max_tokens, LOOK), max_tokens):
+            state = go_on(state, lengths, closes, np.int32(most))
+            rows = np.asarray(state[1])[: len(prompts), :most].tolist()
+            ended = np.asarray(state[2])[: len(prompts)]
+            if all(done or over(row) for done, row in zip(ended, rows, strict=True)):
+                break
+        return rows
+
+    return generate
+
+
+def compile_loop(model: LanguageModel) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return a jitted (ids, lengths, closes, out) → state, and (state, lengths, closes, most) → it.
+
+    ids is int (rows, length), lengths (rows,) says how many of them are a prompt, closes (tokens,)
+    which ones end a row. `out`, int (rows, room), is filled with the ids that follow the prompts,
+    up to `most`; a row's cache has room for as many tokens as `out`. The state holds how many were
+    made, out, which rows have ended, and the cache.
+    """
+    task, fill = causal_task(model)
+
+    def one(token: Any, cache: Any, place: Any) -> Any:
+        """Return what follows a row's newest token, which stands at `place`, and its cache."""
+        own = jax.tree.map(lambda x: x[None], cache)
+        _, hidden, own = task.call_with_cache(token[None, None], own, place)
+        return likeliest(hidden, jnp.zeros(1, int))[0], jax.tree.map(lambda x: x[0], own)
+
+    def likeliest(hidden: Any, places: Any) -> Any:
+        """Return the most probable token after one place of each row."""
+        logits = logits_at(model, hidden, places[:, None])[:, 0]
+        return logits.argmax(-1).astype(np.int32)
+
+    def begin(values: Any, ids: Any, lengths: Any, closes: Any, out: Any) -> Any:
+        """Return the state after reading the prompts."""
+        with with_weights(model, values):
+            hidden, cache = fill(ids)
+            larger = jax.eval_shape(lambda: fill(jnp.zeros(out.shape, ids.dtype))[1])
+            cache = jax.tree.map(with_room, cache, larger)
+            token = likeliest(hidden, lengths - 1)
+        return jnp.int32(1), out.at[:, 0].set(token), closes[token], cache
+
+    def go_on(values: Any, state: Any, lengths: Any, closes: Any, most: Any) -> Any:
+        """Return the state when all rows have ended, or `most` tokens are made."""
+
+        def unfinished(state: Any) -> Any:
+            """Return whether a row can and has to go on."""
+            made, _, done, _ = state
+            return (made < most) & ~done.all()
+
+        def step(state: Any) -> Any:
+            """Return the state with one token more in every row."""
+            made, out, done, cache = state
+            token, cache = jax.vmap(one)(out[:, made - 1], cache, lengths + made - 1)
+            return made + 1, out.at[:, made].set(token), done | closes[token], cache
+
+        with with_weights(model, values):
+            return jax.lax.while_loop(unfinished, step, state)
+
+    return on_weights(model, begin), on_weights(model, go_on)
+
+
+def with_room(cache: Any, larger: Any) -> Any:
+    """Return an array of a cache with zeros after its tokens, up to the shape of `larger`."""
+    return jnp.pad(cache, [(0, b - a) for a, b in zip(cache.shape, larger.shape, strict=True)])
+
+
+def kerashub_loop(model: LanguageModel, closed_by: Sequence[int], _: Over) -> Generate:
+    """Return a generate by KerasHub's own, for families whose cached pass is not known to be exact.
+
+    It begins at the end of the shortest prompt, takes all rows on at one index and is never looked
+    at in between.
     """
     last = (*model.end, *closed_by)
     causal = models.families()[type(model.backbone)](backbone=model.backbone, preprocessor=None)
@@ -143,13 +242,7 @@ def make_generate(
 
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
         """Return the ids that follow each prompt of one batch."""
-        longest = max(map(len, prompts)) + max_tokens
-        length = -(-longest // STEP) * STEP
-        ids = np.full((batch_size(), length), padding, np.int32)
-        mask = np.zeros((batch_size(), length), bool)
-        for row in range(batch_size()):  # a batch that is not full repeats its first prompt
-            prompt = prompts[row] if row < len(prompts) else prompts[0]
-            ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, True
+        ids, mask = padded(prompts, multiple(max(map(len, prompts)) + max_tokens), padding)
         inputs = {"token_ids": ids, "padding_mask": mask}
         out = np.asarray(causal.generate(inputs, stop_token_ids=list(last) or None)["token_ids"])
         return [
@@ -158,6 +251,32 @@ def make_generate(
         ]
 
     return generate
+
+
+def padded(
+    prompts: list[list[int]], length: int, padding: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids (rows, length) and where they are a prompt's.
+
+    A batch that is not full repeats its first prompt: each number of rows would be compiled.
+    """
+    ids = np.full((batch_size(), length), padding, np.int32)
+    mask = np.zeros((batch_size(), length), bool)
+    for row in range(batch_size()):
+        prompt = prompts[row] if row < len(prompts) else prompts[0]
+        ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, True
+    return ids, mask
+
+
+def multiple(length: int) -> int:
+    """Return the length to pad to."""
+    return -(-length // STEP) * STEP
+
+
+def stopped(tokenizer: Tokenizer, stop: Sequence[str], ids: list[int]) -> bool:
+    """Return whether the text of ids holds a stop string."""
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    return any(word in text for word in stop)
 
 
 def cut(
@@ -174,11 +293,8 @@ def cut(
     closed = next((place for place, token in enumerate(new) if token in end), None)
     ids = new[:closed] if closed is not None else new[:max_tokens]
     text = tokenizer.decode(ids, skip_special_tokens=False)
-    if not any(word in text for word in stop):
+    if not stopped(tokenizer, stop, ids):
         return text, len(ids), "cap" if closed is None else "end"
-    count = next(
-        size
-        for size in range(1, len(ids) + 1)
-        if any(word in tokenizer.decode(ids[:size], skip_special_tokens=False) for word in stop)
-    )
+    sizes = range(1, len(ids) + 1)
+    count = next(size for size in sizes if stopped(tokenizer, stop, ids[:size]))
     return text[: min(text.index(word) for word in stop if word in text)], count, "stop"
