@@ -130,6 +130,25 @@ def test_near_zero_is_within_a_twentieth(low: float, high: float, expected: str)
     assert compare.judging.judge_near(estimate) == expected
 
 
+def test_every_run_is_compared_with_the_placebo_of_its_own_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moves = {"labels, seed 0": (0.0, 0.5), "labels, seed 1": (0.1, 0.4)}
+    moves |= {"placebo, seed 0": (0.3, 0.1), "placebo, seed 1": (0.2, 0.3)}
+    items, scores = together(base=(0.6, 0.2), **moves)
+    names = {f"runs/{short}": short for short in moves} | {"base": "base"}
+    facts = {model: {"seed": model[-1]} for model in names if model != "base"}
+    monkeypatch.setattr(compare.judging, "model_facts", lambda model: facts.get(model, {}))
+    table = compare.beyond_placebo(items, scores, names)
+    shift = table[(table["metric"] == "shift") & (table["truth"] == "all")].set_index("model")
+    assert set(table["model"]) == {"labels, seed 0", "labels, seed 1"}
+    assert shift.loc["labels, seed 0", "value"] == pytest.approx(-0.3, abs=1e-6)
+    assert shift.loc["labels, seed 1", "value"] == pytest.approx(-0.1, abs=1e-6)
+    without = items[~items["model"].str.startswith("placebo")]
+    alone = {model: short for model, short in names.items() if "placebo" not in short}
+    assert compare.beyond_placebo(without, scores, alone).empty
+
+
 def development(tmp_path: Path, numbers: dict[str, tuple[float, float]]) -> Path:
     rows = []
     for model, (shift, gap) in numbers.items():

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sycophancy.compare.judging import NEAR_ZERO, better, development, over_seeds, verdict
+from sycophancy.compare.judging import (
+    NEAR_ZERO,
+    better,
+    beyond_placebo,
+    development,
+    over_seeds,
+    verdict,
+)
 from sycophancy.compare.measured import (
     answer_format_of,
     apart,
@@ -46,6 +53,7 @@ __all__ = [
     "benchmark_measures",
     "beside",
     "better",
+    "beyond_placebo",
     "by_filter",
     "changes",
     "check_grid",

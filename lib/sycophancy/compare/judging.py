@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import metrics, runs
-from sycophancy.compare.tables import model_facts, short_names
+from sycophancy.compare.tables import changes, model_facts, short_names
 from sycophancy.errors import InputError
 
 NEAR_ZERO = 0.05  # nats: what counts as no opinion shift
@@ -81,6 +81,27 @@ def over_seeds(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     seeds = {model: int(model_facts(model).get("seed", 0)) for model in short}
     named, seeded = items["model"].map(names), items["model"].map(seeds)
     return metrics.user_table(items.assign(model=named, training_seed=seeded), scores)
+
+
+def beyond_placebo(
+    items: pd.DataFrame, scores: pd.DataFrame, names: dict[str, str], placebo: str = "placebo"
+) -> pd.DataFrame:
+    """Return `changes` of every trained run from the placebo of its own seed (section 5, ours).
+
+    `names` maps models to the short names by which items and scores call them. Runs without a
+    placebo are left out; the table is empty where none was measured.
+    """
+    models = {short: model for model, short in names.items()}
+    tables = []
+    for short, model in models.items():
+        if not model_facts(model) or short.partition(",")[0] == placebo:
+            continue
+        against = placebo_of(short, models, placebo)
+        if against:
+            two = items[items["model"].isin([short, against])]
+            theirs = scores[scores["item_id"].isin(two["item_id"])]
+            tables.append(changes(two, theirs, against))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def tests_of(
