@@ -977,6 +977,18 @@ def test_jobs_decides_how_many_cells_run_at_once() -> None:
             capacity.cells_at_once(wrong)
 
 
+def test_a_container_has_the_memory_that_it_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed, other = tmp_path / "memory.max", tmp_path / "missing"
+    monkeypatch.setattr(capacity, "LIMITS", (allowed, other))
+    machine = capacity.memory()
+    assert machine == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for text, expected in (("1048576\n", 2**20), ("max\n", machine), (f"{2**63}", machine)):
+        allowed.write_text(text)
+        assert capacity.memory() == expected
+
+
 def test_cells_of_one_notebook_stand_in_one_table() -> None:
     def rows(cell: str, model: str, value: float, form: str = "paper") -> list[dict[str, Any]]:
         return [

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from sycophancy.errors import InputError
 
 CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
 MOST = 4  # cells of our profiles that wait for none of the others are seldom more
 
+# what a container may use (cgroups v2 and v1); "max", or no file, outside one
+LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
 ASK_JAX = "import jax; print(jax.default_backend())"
 
@@ -56,8 +62,18 @@ def cores() -> int:
 
 
 def memory() -> int:
-    """Return the machine's memory in bytes, 0 where the system does not say."""
+    """Return the bytes of memory of the machine or the container, 0 where the system says none."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return 0
+    return min([machine, *filter(None, map(limit, LIMITS))])
+
+
+def limit(path: Path) -> int | None:
+    """Return the bytes that a file of the system allows, None where it states no number."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
