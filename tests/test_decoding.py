@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from sycophancy import decoding, models, scoring
+from sycophancy.decoding import loops
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
 from test_reuse import BACKBONES, other_model
@@ -104,7 +105,7 @@ def test_texts_are_those_of_kerashubs_own_loop(
         said = decoding.make_generate(tiny)([tiny.encode(prompts)[0]], max_tokens)[0]
         tiny = replace(tiny, end=(said[3],))
     with monkeypatch.context() as patched:
-        patched.setattr(decoding, "kerashub_loop", lambda *_: pytest.fail("KerasHub's loop ran"))
+        patched.setattr(loops, "kerashub_loop", lambda *_: pytest.fail("KerasHub's loop ran"))
         ours = decoding.greedy(tiny, prompts, max_tokens=max_tokens, stop=stop)
     monkeypatch.setattr(decoding, "make_generate", decoding.kerashub_loop)
     theirs = decoding.greedy(tiny, prompts, max_tokens=max_tokens, stop=stop)
@@ -126,6 +127,38 @@ def test_a_batch_is_looked_at_for_what_is_spread_over_tokens(tiny: models.Langua
     assert set(looked) == {decoding.LOOK, 2 * decoding.LOOK}
 
 
+def test_a_row_that_has_ended_waits_for_one_that_is_over(tiny: models.LanguageModel) -> None:
+    prompts = tiny.encode(PROMPTS[:2])
+    whole = decoding.make_generate(tiny)(prompts, 40)
+    closed_by = (whole[0][2],)
+    assert closed_by[0] not in whole[1]
+    looked: list[list[int]] = []
+
+    def over(ids: list[int]) -> bool:
+        looked.append(ids)
+        return True
+
+    found = decoding.make_generate(tiny, closed_by, over)(prompts, 40)
+    assert found[0][:3] == whole[0][:3] and found[1] == whole[1][: decoding.LOOK]
+    assert looked == [whole[1][: decoding.LOOK]]  # the first row needs no look
+
+
+def test_a_token_that_the_model_has_no_row_for_ends_nothing(tiny: models.LanguageModel) -> None:
+    prompts = tiny.encode(PROMPTS)
+    size = tiny.backbone.token_embedding.input_dim
+    whole = decoding.make_generate(tiny)(prompts, 12)
+    assert decoding.make_generate(tiny, (size, size + 5))(prompts, 12) == whole
+
+
+def test_texts_of_other_code_are_not_taken_up(
+    tiny: models.LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoding.greedy(tiny, PROMPTS[:1], max_tokens=3, store=tmp_path)
+    monkeypatch.setattr(decoding, "code", lambda: "other")
+    decoding.greedy(tiny, PROMPTS[:1], max_tokens=3, store=tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
 def test_an_empty_prompt_is_refused(tiny: models.LanguageModel) -> None:
     with pytest.raises(InputError, match="Prompt 1 is empty"):
         decoding.greedy(replace(tiny, start=()), ["x", ""], max_tokens=3)
@@ -143,8 +176,8 @@ def test_where_the_cached_pass_is_not_exact_kerashub_decodes(
     tiny: models.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = decoding.greedy(tiny, PROMPTS, max_tokens=8)
-    monkeypatch.setattr(decoding, "exact", lambda _: False)
-    monkeypatch.setattr(decoding, "own_loop", lambda *_: pytest.fail("our own loop ran"))
+    monkeypatch.setattr(loops, "exact", lambda _: False)
+    monkeypatch.setattr(loops, "own_loop", lambda *_: pytest.fail("our own loop ran"))
     assert decoding.greedy(tiny, PROMPTS, max_tokens=8).equals(ours)
 
 

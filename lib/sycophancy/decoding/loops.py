@@ -1,139 +1,32 @@
-"""Greedy decoding: prompts and a model give texts, until a stop string, the end token or a cap.
-
-Prompts of about one length at a time, by KerasHub's cached forward pass in a loop of our own. It
-knows no stop strings, but tokens that hold one (`closing`); for those that are spread over tokens a
-batch is looked at now and then.
-"""
+"""The loops that go on from a batch of prompts: ours over KerasHub's cached pass, and its own."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
-from tokenizers import Tokenizer
 
 from sycophancy import models
-from sycophancy.encoders import OUR_TOKENIZER
-from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.runs import write_json
-from sycophancy.scoring import Progress
 from sycophancy.scoring.cached import causal_task, exact
 from sycophancy.scoring.forward import kept, logits_at, on_weights, with_weights
 
 Generate = Callable[[list[list[int]], int], list[list[int]]]
 Over = Callable[[list[int]], bool]
-COLUMNS = ["prompt", "text", "tokens", "ended"]
 STEP = 32  # padded lengths are multiples of this: each one is compiled
 # Prompts at a time. A step copies every row's cache and a batch runs until its last row ends: on a
 # processor few rows are the quickest (bench/README.md), an accelerator would idle.
 BATCH, BATCH_ON_CPU = 8, 4
 LOOK = 16  # after so many steps a batch is looked at for stop strings spread over tokens
-MOST_CLOSING = 16  # KerasHub's loop compares every token with each of them
-
-
-def greedy(
-    model: LanguageModel,
-    prompts: Sequence[str],
-    *,
-    max_tokens: int,
-    stop: Sequence[str] = (),
-    store: Path | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> pd.DataFrame:
-    """Return one row per prompt: prompt, text (without the stop string), tokens, ended.
-
-    `ended` is "stop", "end" (the model's end token) or "cap" (`max_tokens` reached). Finished
-    prompts are kept in `store`, from which a later call goes on. Raises InputError for a prompt
-    that does not fit the context with `max_tokens` more, before any forward pass.
-    """
-    began = time.monotonic()
-    encoded = [[*model.start, *ids] for ids in model.encode(list(prompts))]
-    for index, ids in enumerate(encoded):
-        if not ids:
-            raise InputError(f"Prompt {index} is empty: there is nothing to go on from.")
-        if model.context is not None and len(ids) + max_tokens > model.context:
-            raise InputError(
-                f"Prompt {index} has {len(ids)} tokens and {max_tokens} may follow, {model.name} "
-                f"reads at most {model.context}: shorten the prompt or lower max_tokens."
-            )
-    if model.files.get(OUR_TOKENIZER) is None:
-        raise InputError(
-            f"{model.name} has no tokenizer.json, so that its answers cannot be read: choose a "
-            "model with one, such as a Hugging Face folder."
-        )
-    tokenizer = Tokenizer.from_str(model.files[OUR_TOKENIZER])
-    places = [
-        None if store is None else store / f"{key(model, prompt, max_tokens, stop)}.json"
-        for prompt in prompts
-    ]
-    rows: dict[int, list[Any]] = {
-        index: json.loads(place.read_text("utf-8"))
-        for index, place in enumerate(places)
-        if place is not None and place.is_file()
-    }
-    reused = len(rows)
-    fresh = [index for index in range(len(encoded)) if index not in rows]
-
-    def tell() -> None:
-        """Say how many prompts are done."""
-        if on_progress:
-            on_progress(Progress(len(rows), len(encoded), reused, time.monotonic() - began))
-
-    tell()
-    if fresh:
-        closed_by = closing(tokenizer, stop)
-        generate = make_generate(model, closed_by, partial(stopped, tokenizer, stop))
-    for batch in batches(fresh, [len(ids) for ids in encoded]):
-        found = generate([encoded[index] for index in batch], max_tokens)
-        for index, new in zip(batch, found, strict=True):
-            over = next((at + 1 for at, token in enumerate(new) if token in closed_by), len(new))
-            rows[index] = [prompts[index], *cut(new[:over], tokenizer, model.end, max_tokens, stop)]
-            place = places[index]
-            if place is not None:
-                write_json(place, rows[index])
-        tell()
-    return pd.DataFrame([rows[index] for index in range(len(encoded))], columns=COLUMNS)
-
-
-def key(model: LanguageModel, prompt: str, max_tokens: int, stop: Sequence[str]) -> str:
-    """Return 32 hex digits for one prompt on one model in one setting."""
-    parts = "\0".join([model.fingerprint, str(max_tokens), *stop, "", prompt])
-    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-
-def batches(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield places of prompts of about one length together, longest first."""
-    ordered = sorted(places, key=lambda place: (-lengths[place], place))
-    for begin in range(0, len(ordered), batch_size()):
-        yield ordered[begin : begin + batch_size()]
 
 
 def batch_size() -> int:
     """Return how many prompts are continued together on this machine."""
     return BATCH_ON_CPU if jax.default_backend() == "cpu" else BATCH
-
-
-def closing(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[int, ...]:
-    """Return tokens that hold a stop string by themselves, the lowest first, at most MOST_CLOSING.
-
-    Vocabularies are in the order of merging, so that the lowest are the most common. A string that
-    is spread over tokens is not found by them: it only takes longer.
-    """
-    size = tokenizer.get_vocab_size()
-    texts = tokenizer.decode_batch([[token] for token in range(size)], skip_special_tokens=False)
-    found = (token for token, text in enumerate(texts) if any(word in text for word in stop))
-    return tuple(itertools.islice(found, MOST_CLOSING))
 
 
 def make_generate(
@@ -150,16 +43,19 @@ def make_generate(
 
 
 def own_loop(model: LanguageModel, closed_by: Sequence[int], over: Over) -> Generate:
-    """Return a generate whose rows go on from their own ends, in no more steps than they need."""
+    """Return a generate whose rows go on from their own ends until the last of them is over."""
     begin, go_on = kept(model, "decoding", lambda: compile_loop(model))
-    closes = np.zeros(model.backbone.token_embedding.input_dim, bool)
-    closes[[*model.end, *closed_by]] = True
+    size = model.backbone.token_embedding.input_dim
+    closes = np.zeros(size, bool)  # a tokenizer may know tokens that the model does not
+    closes[[token for token in (*model.end, *closed_by) if token < size]] = True
 
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
         """Return the ids that follow each prompt of one batch."""
-        longest = max(map(len, prompts))
-        ids, mask = padded(prompts, multiple(longest))
-        blank = np.zeros((len(ids), multiple(longest + max_tokens)), np.int32)
+        longest, most = max(map(len, prompts)), model.context or sys.maxsize
+        ids, mask = padded(prompts, min(multiple(longest), most))
+        # room for both, each rounded up: few shapes
+        room = min(multiple(longest) + multiple(max_tokens), most)
+        blank = np.zeros((len(ids), room), np.int32)
         lengths = mask.sum(1, dtype=np.int32)
         state = begin(ids, lengths, closes, blank)
         for most in (*range(LOOK, max_tokens, LOOK), max_tokens):
@@ -271,30 +167,3 @@ def padded(
 def multiple(length: int) -> int:
     """Return the length to pad to."""
     return -(-length // STEP) * STEP
-
-
-def stopped(tokenizer: Tokenizer, stop: Sequence[str], ids: list[int]) -> bool:
-    """Return whether the text of ids holds a stop string."""
-    text = tokenizer.decode(ids, skip_special_tokens=False)
-    return any(word in text for word in stop)
-
-
-def cut(
-    new: list[int],
-    tokenizer: Tokenizer,
-    end: tuple[int, ...],
-    max_tokens: int,
-    stop: Sequence[str],
-) -> tuple[str, int, str]:
-    """Return text, tokens and how it ended, for the ids that follow a prompt.
-
-    Tokens are those up to and with the one that completes the stop string, the end token left out.
-    """
-    closed = next((place for place, token in enumerate(new) if token in end), None)
-    ids = new[:closed] if closed is not None else new[:max_tokens]
-    text = tokenizer.decode(ids, skip_special_tokens=False)
-    if not stopped(tokenizer, stop, ids):
-        return text, len(ids), "cap" if closed is None else "end"
-    sizes = range(1, len(ids) + 1)
-    count = next(size for size in sizes if stopped(tokenizer, stop, ids[:size]))
-    return text[: min(text.index(word) for word in stop if word in text)], count, "stop"
