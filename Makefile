@@ -59,11 +59,12 @@ lint: $(READY)  ## ruff, mypy, notebooks without outputs
 jupyter: $(READY)  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
-bench: $(READY)  ## speed: prompts, training steps, scoring, decoding, each beside a yardstick
+bench: $(READY)  ## speed: prompts, training, scoring, compiling, decoding, each beside a yardstick
 	@$(BIN)/python -m bench.generating
 	@$(BIN)/python -m bench.training
 	@$(BIN)/python -m bench.scoring $(ARGS)
 	@$(BIN)/python -m bench.prefix
+	@$(BIN)/python -m bench.compiling
 	@$(BIN)/python -m bench.decoding
 
 notebooks: $(READY)  ## write badges and install cells from the address in pyproject.toml

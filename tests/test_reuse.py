@@ -77,6 +77,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sharing, however little it saves, with nothing compiled before."""
     monkeypatch.setattr(scoring, "WORTH", 0)
     monkeypatch.setattr(forward, "_shared", {})
+    monkeypatch.setattr(cached, "_exact", {})
 
 
 def agree(model: LanguageModel, items: pd.DataFrame, budget: int) -> scoring.Cost:

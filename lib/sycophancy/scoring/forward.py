@@ -12,7 +12,8 @@ import keras
 from sycophancy.models import LanguageModel
 
 Made = TypeVar("Made")
-_shared: dict[Hashable, Any] = {}  # what models of one architecture have in common
+# What models of one architecture have in common, for as long as the process lives: code, no weights
+_shared: dict[Hashable, Any] = {}
 
 
 def kept(model: LanguageModel, name: str, make: Callable[[], Made]) -> Made:
@@ -80,18 +81,19 @@ def with_weights(model: LanguageModel, values: Any) -> Any:
 
 
 def on_weights(model: LanguageModel, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` jitted, with the model's present weights as its first argument.
+    """Return `function` compiled, with the model's present weights as its first argument.
 
-    The compiled code knows no weights, and serves every model of this architecture: measuring five
-    trained runs traces each shape once and not five times.
+    It is compiled once for every form of the arguments. The code knows no weights, and serves every
+    model of this architecture: measuring five trained runs traces each shape once, not five times.
     """
-    jitted, form = jax.jit(function), architecture(model.backbone)
+    jitted = jax.jit(function)
 
     def run(*given: Any) -> Any:
         """Run the code for arguments of such shapes, compiled first where there is none."""
         values = [own.value for own in model.backbone.weights]
         leaves, tree = jax.tree.flatten(given)
-        key = (function.__qualname__, form, tree, tuple((x.shape, str(x.dtype)) for x in leaves))
+        forms = tuple((x.shape, str(x.dtype), str(getattr(x, "sharding", ""))) for x in leaves)
+        key = (function.__qualname__, architecture(model.backbone), tree, forms)
         compiled = shared(key, lambda: jitted.lower(values, *given).compile(options()))
         return compiled(values, *given)
 
