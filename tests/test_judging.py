@@ -144,6 +144,9 @@ def test_every_run_is_compared_with_the_placebo_of_its_own_seed(
     assert set(table["model"]) == {"labels, seed 0", "labels, seed 1"}
     assert shift.loc["labels, seed 0", "value"] == pytest.approx(-0.3, abs=1e-6)
     assert shift.loc["labels, seed 1", "value"] == pytest.approx(-0.1, abs=1e-6)
+    facts["runs/labels, seed 1"] = {"seed": "2"}  # whose placebo was not measured
+    left = compare.beyond_placebo(items, scores, names)
+    assert set(left["model"]) == {"labels, seed 0"}
     without = items[~items["model"].str.startswith("placebo")]
     alone = {model: short for model, short in names.items() if "placebo" not in short}
     assert compare.beyond_placebo(without, scores, alone).empty

@@ -88,15 +88,22 @@ def beyond_placebo(
 ) -> pd.DataFrame:
     """Return `changes` of every trained run from the placebo of its own seed (section 5, ours).
 
-    `names` maps models to the short names by which items and scores call them. Runs without a
-    placebo are left out; the table is empty where none was measured.
+    `names` maps models to the short names by which items and scores call them. Of several placebos
+    with the seed it is the one that shares all but its recipe with the run. Runs without such a
+    placebo are left out; the table is empty where there is none.
     """
-    models = {short: model for model, short in names.items()}
     tables = []
-    for short, model in models.items():
-        if not model_facts(model) or short.partition(",")[0] == placebo:
+    for model, short in names.items():
+        facts, (recipe, _, rest) = model_facts(model), short.partition(",")
+        if not facts or recipe == placebo:
             continue
-        against = placebo_of(short, models, placebo)
+        found = {
+            other.partition(",")[2]: other
+            for name, other in names.items()
+            if other.partition(",")[0] == placebo
+            and model_facts(name).get("seed") == facts.get("seed")
+        }
+        against = found.get(rest) or (next(iter(found.values())) if len(found) == 1 else "")
         if against:
             two = items[items["model"].isin([short, against])]
             theirs = scores[scores["item_id"].isin(two["item_id"])]
