@@ -12,11 +12,12 @@ from sycophancy.errors import InputError
 CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
 MOST = 4  # cells of our profiles that wait for none of the others are seldom more
 
-# what a container may use (cgroups v2 and v1); "max", or no file, outside one
-LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+GROUPS = Path("/proc/self/cgroup")  # which control groups this process is in, on Linux
+# where the limits of control groups lie, by version: folder and file
+LIMITS = {
+    2: (Path("/sys/fs/cgroup"), "memory.max"),
+    1: (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+}
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
 ASK_JAX = "import jax; print(jax.default_backend())"
 
@@ -67,13 +68,28 @@ def memory() -> int:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return 0
-    return min([machine, *filter(None, map(limit, LIMITS))])
+    return min([machine, *limits()])
 
 
-def limit(path: Path) -> int | None:
-    """Return the bytes that a file of the system allows, None where it states no number."""
+def limits() -> list[int]:
+    """Return what the control groups of this process, and those above them, allow in bytes."""
+    found = []
+    for line in read(GROUPS).splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number != "0" and "memory" not in controllers.split(","):
+            continue
+        root, name = LIMITS[2 if number == "0" else 1]
+        own = root / path.lstrip("/")
+        # inside a container the path may be the host's, and the limit lies at the root
+        for folder in {own, *own.parents, root}:
+            text = read(folder / name).strip() if folder.is_relative_to(root) else ""
+            found += [int(text)] if text.isdecimal() else []  # "max" is none
+    return found
+
+
+def read(path: Path) -> str:
+    """Return a file of the system, "" where there is none."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8")
     except OSError:
-        return None
-    return int(text) if text.isdecimal() else None
+        return ""
