@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sycophancy import lab
+from sycophancy import lab, runs
 from sycophancy.errors import InputError
 from sycophancy.world import world
 from workflow import (
@@ -33,6 +33,7 @@ from workflow import (
     plan,
     progress,
     reproduce,
+    speeds,
     tables,
 )
 
@@ -181,6 +182,27 @@ def test_doses_and_cures_of_the_laboratory_are_planned(
         plan.trained(name, {**given, "DOSES": "30"}, pd.DataFrame())
 
 
+def test_before_its_first_run_a_machine_is_told_hours_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guessed as if it were the embedded model, the laboratory's training alone took 15 hours."""
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    monkeypatch.setattr(grid, "run_base", lambda *_: str(tmp_path))
+    cells_of = grid.batch("laptop").cells
+    key = "05_finetune@lab"
+    rows = plan.trained(
+        key, {**grid.default_parameters("05_finetune"), **cells_of[key]}, pd.DataFrame()
+    )
+    assert len(rows) == 4 and all(0.1 < row["minutes"] < 5 for row in rows)
+    key = "05_finetune"
+    rows = plan.trained(key, {**grid.default_parameters(key), **cells_of[key]}, pd.DataFrame())
+    assert [3 < row["minutes"] < 8 for row in rows] == [True] * 3
+    filtering = plan.making("04_filter", cells_of["04_filter"], pd.DataFrame())
+    making = plan.making("03_generate_data", cells_of["03_generate_data"], pd.DataFrame())
+    assert filtering["minutes"] > 10 * making["minutes"]
+    assert speeds.learnt(runs.read_costs(), "lab_medium")[0] > 5 * speeds.SCORING_GUESS
+
+
 def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +221,8 @@ def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     batch = grid.Batch({"09_benchmarks": parameters}, {}, {"09_benchmarks": []}, {}, False, None)
     rows = plan.scored("09_benchmarks", parameters, batch, plan.runs.read_costs())
     assert rows[0]["tokens"] == tokens + generated and rows[0]["items"] == len(items)
-    seconds = tokens / 1000 + 20 + generated / plan.GENERATING_GUESS + plan.NOTEBOOK_SECONDS
+    seconds = tokens / speeds.SCORING_GUESS + generated / speeds.GENERATING_GUESS
+    seconds += speeds.LOADING_GUESS + speeds.NOTEBOOK_SECONDS
     assert rows[0]["minutes"] == round(seconds / 60, 1)
 
 
@@ -214,9 +237,9 @@ def test_the_speed_of_generating_is_learnt_from_the_model_or_its_base() -> None:
             "generating_seconds": [None, 1.0, 1.0, 1.0, None],
         }
     )
-    assert plan.generating_speed(costs, ["run", "base"]) == 200
-    assert plan.generating_speed(costs, ["run"]) == plan.GENERATING_GUESS
-    assert plan.generating_speed(costs[["model", "device"]], ["base"]) == plan.GENERATING_GUESS
+    assert speeds.generating_speed(costs, ["run", "base"]) == 200
+    assert speeds.generating_speed(costs, ["run"]) == speeds.GENERATING_GUESS
+    assert speeds.generating_speed(costs[["model", "device"]], ["base"]) == speeds.GENERATING_GUESS
 
 
 def test_minutes_are_learnt_from_the_last_runs_on_this_device() -> None:
@@ -242,7 +265,7 @@ def test_minutes_are_learnt_from_the_last_runs_on_this_device() -> None:
             }
         ]
     )
-    speed, other, source = plan.learnt(costs, "m")
+    speed, other, source = speeds.learnt(costs, "m")
     assert (speed, other) == (1000.0, 4.0)
     assert source == "4 runs here"
 
@@ -518,6 +541,8 @@ def test_a_profile_extends_another_cell_by_cell(checkout: Path) -> None:
     assert batch.cells["05_train"] == given
     assert batch.depends["02_measure@late"] == ["05_train"]
     assert "MODEL" not in grid.batch("below").cells["05_train"]
+    (checkout / "profiles" / "own.yaml").write_text("extends: below\nbudget_minutes: 3\n")
+    assert grid.batch("own").cells.keys() == CHAIN.keys() and grid.batch("own").budget == 3
     below.write_text(below.read_text() + "extends: own\n")
     with pytest.raises(InputError, match=r"Unknown profile that below.yaml extends 'own'"):
         grid.batch("own")
@@ -530,9 +555,15 @@ def test_the_evening_profile_adds_to_the_laptop_profile() -> None:
     laptop, evening = (grid.read_profile(name)[0] for name in ("laptop", "evening"))
     assert set(laptop) < set(evening)
     assert laptop["05_finetune"]["RECIPES"] == "original,labels,placebo"
-    changed = {"MODEL", "RECIPES"}  # of what both have, only which models are asked
-    for key, given in laptop.items():
-        assert {k for k in evening[key] if evening[key][k] != given.get(k)} <= changed, key
+    changed = {
+        key: {k for k in evening[key] if evening[key][k] != laptop[key].get(k)} for key in laptop
+    }
+    after = ["01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge"]
+    expected = {"05_finetune": {"RECIPES"}, **{key: {"MODEL"} for key in after}}
+    assert {key: names for key, names in changed.items() if names} == expected
+    for key in after:
+        more = set(evening[key]["MODEL"].split(", ")) - set(laptop[key]["MODEL"].split(", "))
+        assert more == {"{runs}/05_finetune/balanced_seed0"}
     one = evening["05_finetune@filters"]
     assert {k for k in one if one[k] != evening["05_finetune"].get(k)} == {"RECIPES", "FILTERS"}
 
@@ -790,8 +821,8 @@ def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path
     training = table[table["notebook"] == "05_train"]
     assert list(training["model"]) == ["labels_seed0", "placebo_seed0"]
     assert set(training["tokens"]) == {120_000}
-    # 120,000 tokens at 200 a second, 20 s to load, 15 s for the notebook
-    assert set(training["minutes"]) == {round((600 + 35) / 60, 1)}
+    # 120,000 tokens at 250 a second, 30 s to begin and end, 15 s for the notebook, once
+    assert list(training["minutes"]) == [round((480 + 45) / 60, 1), round((480 + 30) / 60, 1)]
     assert set(training["speed from"]) == {"a first guess"}
     after = table[table["notebook"] == "02_measure@after"]
     assert after["items"].nunique() == 1 and after["items"].iloc[0] > 0
@@ -816,7 +847,8 @@ def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path
     costs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = plan.plan("own", None, {"STEPS": 1200})
     training = table[table["notebook"] == "05_train"]
-    assert set(training["minutes"]) == {round((1_200_000 / 2000 + 35) / 60, 1)}
+    expected = [round((1_200_000 / 2000 + more) / 60, 1) for more in (45, 30)]
+    assert list(training["minutes"]) == expected
     assert set(training["speed from"]) == {"2 runs here"}
     after = table[table["notebook"] == "02_measure@after"]
     assert set(after["speed from"]) == {"1 runs here"}  # as fast as the base
@@ -838,13 +870,16 @@ def plan_training():
     write_notebook(checkout / "notebooks", "05_train", {"MODEL": "tiny_random"}, text)
     write_profile(checkout, {"05_train": {}})
     row = plan.plan("own", None, {}).iloc[0]
-    assert (row["minutes"], row["speed from"]) == (round((40 + 35) / 60, 1), "a first guess")
+    assert (row["minutes"], row["speed from"]) == (
+        round((40 + speeds.TRAINING_OVERHEAD + speeds.NOTEBOOK_SECONDS) / 60, 1),
+        "a first guess",
+    )
     costs = checkout / "cache" / "costs.jsonl"
     costs.parent.mkdir(exist_ok=True)
     learnt = {"model": "mine", "device": plan.runs.device(), "training_tokens_per_second": 50.0}
     costs.write_text(json.dumps({**learnt, "tokens": 1, "scoring_seconds": 1.0}) + "\n")
     row = plan.plan("own", None, {}).iloc[0]
-    assert (row["minutes"], row["speed from"]) == (round((200 + 35) / 60, 1), "1 runs here")
+    assert (row["minutes"], row["speed from"]) == (round((200 + 45) / 60, 1), "1 runs here")
 
 
 def test_a_cell_that_reads_what_is_not_there_yet_is_planned_all_the_same(checkout: Path) -> None:
@@ -980,13 +1015,25 @@ def test_jobs_decides_how_many_cells_run_at_once() -> None:
 def test_a_container_has_the_memory_that_it_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    allowed, other = tmp_path / "memory.max", tmp_path / "missing"
-    monkeypatch.setattr(capacity, "LIMITS", (allowed, other))
-    machine = capacity.memory()
-    assert machine == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for text, expected in (("1048576\n", 2**20), ("max\n", machine), (f"{2**63}", machine)):
-        allowed.write_text(text)
-        assert capacity.memory() == expected
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    groups, two, one = tmp_path / "cgroup", tmp_path / "two", tmp_path / "one"
+    files = {2: (two, "memory.max"), 1: (one, "memory.limit_in_bytes")}
+    monkeypatch.setattr(capacity, "GROUPS", groups)
+    monkeypatch.setattr(capacity, "LIMITS", files)
+    assert capacity.memory() == machine  # no such file: another system
+    (two / "slice" / "job").mkdir(parents=True)
+    (one / "job").mkdir(parents=True)
+    groups.write_text("0::/slice/job\n")
+    assert capacity.memory() == machine
+    (two / "slice" / "memory.max").write_text("2097152\n")  # of the group above
+    (two / "slice" / "job" / "memory.max").write_text("max\n")
+    assert capacity.memory() == 2**21
+    (two / "memory.max").write_text("1048576\n")  # of the container
+    assert capacity.memory() == 2**20
+    groups.write_text("4:cpu,memory:/job\n3:cpuset:/slice/job\n")
+    assert capacity.memory() == machine
+    (one / "job" / "memory.limit_in_bytes").write_text("4096\n")
+    assert capacity.memory() == 4096
 
 
 def test_cells_of_one_notebook_stand_in_one_table() -> None:

@@ -19,14 +19,16 @@ from sycophancy import lab, models, runs, scoring
 from sycophancy.errors import InputError
 from workflow import grid, intervene, reproduce
 from workflow.cells import notebook_of
+from workflow.speeds import (
+    FILTERING_SECONDS,
+    MAKING_SECONDS,
+    NOTEBOOK_SECONDS,
+    TRAINING_OVERHEAD,
+    generating_speed,
+    learnt,
+    training_speed,
+)
 
-# Tokens a second and seconds to load where a machine has not run anything yet: measured with the
-# embedded model on two cores.
-FIRST_GUESS = {"tokens_per_second": 1000.0, "other_seconds": 20.0}
-TRAINING_GUESS = 200.0  # tokens a second, adapters on every projection
-GENERATING_GUESS = 60.0  # new tokens a second, reading their prompts included
-NOTEBOOK_SECONDS = 15.0  # a kernel, the imports and the figures
-MAKING_SECONDS = 60.0  # a notebook that scores nothing and trains nothing, on embedded data
 SECONDS = 60.0
 
 
@@ -77,7 +79,7 @@ def scored(
     key: str, parameters: dict[str, Any], batch: grid.Batch, costs: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """Return the rows of a notebook that scores items, one a model."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     counted: dict[str, tuple[int, int, int]] = {}
     for label in runs.as_list(parameters["MODEL"]):
         base, remark = base_of(label, batch)
@@ -98,7 +100,7 @@ def scored(
                 "model": label,
                 "items": number,
                 "tokens": tokens + generated,
-                "minutes": minutes(tokens / speed + other),
+                "minutes": minutes(tokens / speed + other, len(rows)),
                 "speed from": source,
                 "tokens from": how + remark,
             }
@@ -113,20 +115,20 @@ def trained(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> list[d
     trained here before.
     """
     scope = run_cell(notebook_of(key), "training", parameters)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for entry in scope["plan_training"]():
         tokens = round(entry["steps"] * entry["tokens_per_step"])
         base = entry.get("base") or parameters.get("MODEL") or ""
         speed, source = training_speed(costs, [entry["model"], *runs.as_list(base)])
-        if source == "a first guess" and entry.get("seconds"):
-            speed = tokens / entry["seconds"]
+        if source == "a first guess" and (seconds := guessed_seconds(entry, base)):
+            speed = tokens / seconds
         rows.append(
             {
                 "notebook": key,
                 "model": entry["model"],
                 "items": 0,
                 "tokens": tokens,
-                "minutes": minutes(tokens / speed + FIRST_GUESS["other_seconds"]),
+                "minutes": minutes(tokens / speed + TRAINING_OVERHEAD, len(rows)),
                 "speed from": source,
                 "tokens from": f"{entry['steps']:,} steps of {entry['tokens_per_step']:,}",
             }
@@ -134,10 +136,21 @@ def trained(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> list[d
     return rows
 
 
+def guessed_seconds(entry: dict[str, Any], base: str) -> float | None:
+    """Return what an entry of `plan_training` takes where nothing like it was trained here before.
+
+    None where neither the notebook nor the laboratory knows.
+    """
+    if entry.get("seconds") or not base.startswith(models.LABORATORY):
+        return entry.get("seconds")
+    return 60 * lab.minutes([base]) * entry["steps"] / lab.settings(base).steps
+
+
 def making(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> dict[str, Any]:
     """Return the row of a notebook that scores nothing: minutes as in earlier runs like it."""
     row = {"notebook": key, "model": "–", "items": 0, "tokens": 0, "tokens from": "–"}
-    seconds, source = MAKING_SECONDS, "a first guess"
+    asks = "DATA_RUN" in parameters and grid.fills_the_machine(key, parameters)
+    seconds, source = FILTERING_SECONDS if asks else MAKING_SECONDS, "a first guess"
     if "parameters" in costs:
         like = (costs["notebook"] == notebook_of(key)) & (costs["device"] == runs.device())
         like &= costs["parameters"] == runs.parameter_hash(parameters)
@@ -146,9 +159,9 @@ def making(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> dict[st
     return {**row, "minutes": minutes(seconds), "speed from": source}
 
 
-def minutes(seconds: float) -> float:
-    """Return a cell's seconds with what every notebook costs, in minutes."""
-    return round((seconds + NOTEBOOK_SECONDS) / SECONDS, 1)
+def minutes(seconds: float, row: int = 0) -> float:
+    """Return the seconds of one row of a cell in minutes, the first with what a notebook costs."""
+    return round((seconds + (NOTEBOOK_SECONDS if row == 0 else 0)) / SECONDS, 1)
 
 
 def build_items(name: str, parameters: dict[str, Any], model: models.LanguageModel) -> pd.DataFrame:
@@ -221,43 +234,6 @@ def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
     if name in models.MADE_HERE or not (name in models.names() or "://" in name):
         return models.load(name), "its tokenizer"
     return models.load(models.DEFAULT), f"{models.DEFAULT}'s tokenizer"
-
-
-def learnt(costs: pd.DataFrame, model: str) -> tuple[float, float, str]:
-    """Return tokens/s and other seconds of `model` here: medians of its last five real runs."""
-    own = (costs["model"] == model) & (costs["tokens"] > 1000)
-    rows = costs[own & costs["scoring_seconds"].notna()].tail(5)  # training leaves other rows
-    rows = rows[rows["device"] == runs.device()] if len(rows) else rows
-    if rows.empty:
-        return FIRST_GUESS["tokens_per_second"], FIRST_GUESS["other_seconds"], "a first guess"
-    speed = (rows["tokens"] / rows["scoring_seconds"]).median()
-    return float(speed), float(rows["other_seconds"].median()), f"{len(rows)} runs here"
-
-
-def generating_speed(costs: pd.DataFrame, names: list[str]) -> float:
-    """Return new tokens/s here: the median of the last five runs of the first name with any."""
-    if "generated_tokens" in costs:
-        here = costs[(costs["device"] == runs.device()) & costs["generating_seconds"].notna()]
-        for name in names:
-            rows = here[here["model"] == name].tail(5)
-            if len(rows):
-                return float((rows["generated_tokens"] / rows["generating_seconds"]).median())
-    return GENERATING_GUESS
-
-
-def training_speed(costs: pd.DataFrame, names: list[str]) -> tuple[float, str]:
-    """Return tokens/s of training here: the median of the last five runs of a model so named.
-
-    A row of the costs belongs to a model by its `model` or its `base`.
-    """
-    if "training_tokens_per_second" not in costs:
-        return TRAINING_GUESS, "a first guess"
-    own = costs[["model", "base"]] if "base" in costs else costs[["model"]]
-    rows = costs[own.isin(names).any(axis=1) & (costs["device"] == runs.device())]
-    speeds = rows["training_tokens_per_second"].dropna().tail(5)
-    if speeds.empty:
-        return TRAINING_GUESS, "a first guess"
-    return float(speeds.median()), f"{len(speeds)} runs here"
 
 
 def summary(table: pd.DataFrame, budget: float | None) -> str:
