@@ -72,8 +72,9 @@ def profile_names() -> list[str]:
 def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the content of a profile's file, on top of that of the profile it extends.
 
-    Of a cell that both have, the parameters given in the file replace the other's. Raises
-    InputError for an entry that is none, and for profiles that extend each other.
+    Of a cell that both have, the parameters given in the file replace the other's; entries that it
+    leaves out, such as `publish`, are the other's. Raises InputError for an entry that is none, and
+    for profiles that extend each other.
     """
     path = PROFILES / f"{profile}.yaml"
     try:
@@ -96,7 +97,7 @@ def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
         raise unknown(f"profile that {path.name} extends", below, others)
     base = load(below, chain)
     cells = {key: dict(given or {}) for key, given in base["notebooks"].items()}
-    for key, given in content["notebooks"].items():
+    for key, given in (content.get("notebooks") or {}).items():
         cells[key] = {**cells.get(key, {}), **(given or {})}
     return {**base, **content, "notebooks": cells}
 
