@@ -1224,7 +1224,7 @@ def test_small_cells_run_side_by_side_and_large_ones_in_turn(
 
 
 def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:
-    cells_of = grid.batch("laptop").cells
+    cells_of = grid.batch("evening").cells
     large = {key for key, given in cells_of.items() if grid.fills_the_machine(key, given)}
     before = {"00_start_here", "01_opinion_tasks", "02_wrong_additions", "03_generate_data"}
     after = {"01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge"}
