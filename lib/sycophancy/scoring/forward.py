@@ -103,8 +103,8 @@ def on_weights(model: LanguageModel, function: Callable[..., Any]) -> Callable[.
 def options() -> dict[str, Any]:
     """Return how XLA compiles.
 
-    On a CPU, where a library multiplies matrices, less optimising takes two thirds of the time and
-    gives code of the same speed (bench/compiling.py).
+    On a CPU, where a library multiplies matrices, less optimising is done sooner and gives code of
+    the same speed (bench/compiling.py).
     """
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
 
