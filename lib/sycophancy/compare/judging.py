@@ -92,19 +92,13 @@ def beyond_placebo(
     with the seed it is the one that shares all but its recipe with the run. Runs without such a
     placebo are left out; the table is empty where there is none.
     """
+    models = {short: model for model, short in names.items()}
     tables = []
-    for model, short in names.items():
-        facts, (recipe, _, rest) = model_facts(model), short.partition(",")
-        if not facts or recipe == placebo:
+    for short, model in models.items():
+        if not model_facts(model) or short.partition(",")[0] == placebo:
             continue
-        found = {
-            other.partition(",")[2]: other
-            for name, other in names.items()
-            if other.partition(",")[0] == placebo
-            and model_facts(name).get("seed") == facts.get("seed")
-        }
-        against = found.get(rest) or (next(iter(found.values())) if len(found) == 1 else "")
-        if against:
+        alike, seeded, _ = placebos_of(short, models, placebo)
+        if against := only([name for name in alike if name in seeded], seeded):
             two = items[items["model"].isin([short, against])]
             theirs = scores[scores["item_id"].isin(two["item_id"])]
             tables.append(changes(two, theirs, against))
@@ -149,19 +143,30 @@ def placebo_of(chosen: str, names: dict[str, str], placebo: str) -> str:
     That is the one that shares all but its recipe, else the one of the same training seed, else the
     only one. Raises InputError where there are several and none of these.
     """
-    found = [name for name in names if name.partition(",")[0] == placebo]
-    rest, seed = chosen.partition(",")[2], model_facts(names[chosen]).get("seed")
-    alike = [name for name in found if name.partition(",")[2] == rest]
-    seeded = [name for name in found if model_facts(names[name]).get("seed") == seed]
-    for some in (alike, seeded, found):
-        if len(some) == 1:
-            return some[0]
-    if found:
+    alike, seeded, found = placebos_of(chosen, names, placebo)
+    against = only(alike, seeded, found)
+    if found and not against:
         raise InputError(
             f"None of {' and '.join(found)} has the seed of {chosen}: measure the placebo that was "
             "trained with the same seed."
         )
-    return ""
+    return against
+
+
+def placebos_of(chosen: str, names: dict[str, str], placebo: str) -> tuple[list[str], ...]:
+    """Return the placebos that share all but their recipe with a run, those of its seed, and all.
+
+    `names` maps short names to models.
+    """
+    found = [name for name in names if name.partition(",")[0] == placebo]
+    rest, seed = chosen.partition(",")[2], model_facts(names[chosen]).get("seed")
+    alike = [name for name in found if name.partition(",")[2] == rest]
+    return alike, [name for name in found if model_facts(names[name]).get("seed") == seed], found
+
+
+def only(*choices: list[str]) -> str:
+    """Return the name in the first list that holds one alone, "" where none does."""
+    return next((some[0] for some in choices if len(some) == 1), "")
 
 
 def judge_near(estimate: metrics.Estimate) -> str:
