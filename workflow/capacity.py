@@ -81,9 +81,9 @@ def limits() -> list[int]:
         root, name = LIMITS[2 if number == "0" else 1]
         own = root / path.lstrip("/")
         # inside a container the path may be the host's, and the limit lies at the root
-        for folder in {own, *own.parents, root}:
-            text = read(folder / name).strip() if folder.is_relative_to(root) else ""
-            found += [int(text)] if text.isdecimal() else []  # "max" is none
+        groups = [folder for folder in (own, *own.parents) if folder.is_relative_to(root)]
+        texts = (read(folder / name).strip() for folder in groups)
+        found += [int(text) for text in texts if text.isdecimal()]  # "max" is none
     return found
 
 

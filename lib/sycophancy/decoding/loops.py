@@ -18,8 +18,8 @@ from sycophancy.scoring.forward import kept, logits_at, on_weights, with_weights
 Generate = Callable[[list[list[int]], int], list[list[int]]]
 Over = Callable[[list[int]], bool]
 STEP = 32  # padded lengths are multiples of this: each one is compiled
-# Prompts at a time. A step copies every row's cache and a batch runs until its last row ends: on a
-# processor few rows are the quickest (bench/README.md), an accelerator would idle.
+# Prompts at a time. A step copies every row's cache and a batch runs until its last row ends: few
+# rows on a processor; an accelerator would idle.
 BATCH, BATCH_ON_CPU = 8, 4
 LOOK = 16  # after so many steps a batch is looked at for stop strings spread over tokens
 
@@ -51,10 +51,10 @@ def own_loop(model: LanguageModel, closed_by: Sequence[int], over: Over) -> Gene
 
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
         """Return the ids that follow each prompt of one batch."""
-        longest, most = max(map(len, prompts)), model.context or sys.maxsize
-        ids, mask = padded(prompts, min(multiple(longest), most))
+        longest, context = max(map(len, prompts)), model.context or sys.maxsize
+        ids, mask = padded(prompts, min(multiple(longest), context))
         # room for both, each rounded up: few shapes
-        room = min(multiple(longest) + multiple(max_tokens), most)
+        room = min(multiple(longest) + multiple(max_tokens), context)
         blank = np.zeros((len(ids), room), np.int32)
         lengths = mask.sum(1, dtype=np.int32)
         state = begin(ids, lengths, closes, blank)
