@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.runs import at_step
+from sycophancy.runs import LABORATORY, at_step
 
 KEY = re.compile(r"([^@/]+)(@[a-z][a-z0-9_]*)?")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -94,6 +94,25 @@ def fill(cells: dict[str, dict[str, Any]], base: str) -> dict[str, dict[str, Any
     as `run_base` is: a trained run then has the same name on every machine.
     """
     return {key: substitute(parameters, runs=base) for key, parameters in cells.items()}
+
+
+def trainings(cells: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return the laboratory models that cells name, each once, by what trains them.
+
+    That is one job for each rung, called laboratory@RUNG: models of a rung need one another, those
+    of different rungs can be trained side by side.
+
+    >>> trainings([{"MODEL": "lab_small, lab_small_tuned"}, {"BASE": "lab_small_tuned"}])
+    {'laboratory@small': ['lab_small', 'lab_small_tuned']}
+    """
+    found: dict[str, dict[str, None]] = {}
+    for parameters in cells:
+        given = (text for name in ("MODEL", "BASE") for text in texts(parameters.get(name, "")))
+        for name in (one.strip() for text in given for one in text.split(",")):
+            if name.startswith(LABORATORY):
+                rung = name.removeprefix(LABORATORY).partition("_")[0]
+                found.setdefault(f"laboratory@{rung}", {})[name] = None
+    return {key: list(names) for key, names in found.items()}
 
 
 def blocked(failed: Sequence[str], depends: dict[str, list[str]]) -> list[str]:

@@ -16,8 +16,8 @@ import nbformat
 import yaml
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.runs import LABORATORY, at_step, code_hash, is_real
-from workflow.cells import dependencies, fill, notebook_of, substitute, texts
+from sycophancy.runs import at_step, code_hash, is_real
+from workflow.cells import dependencies, fill, notebook_of, substitute, texts, trainings
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -33,13 +33,17 @@ class Batch:
 
     `cells` gives each key its parameters with every placeholder filled in, `folders` its run folder
     relative to the repository, `depends` the keys it waits for, `files` what else it reads (claims,
-    trained runs). `budget` is in minutes, None where the profile states none.
+    trained runs). `trainings` are the jobs that train laboratory models, with their models (see
+    `cells.trainings`), and `trained` the file that each writes at its end. `budget` is in minutes,
+    None where the profile states none.
     """
 
     cells: dict[str, dict[str, Any]]
     folders: dict[str, str]
     depends: dict[str, list[str]]
     files: dict[str, list[str]]
+    trainings: dict[str, list[str]]
+    trained: dict[str, str]
     publishes: bool
     budget: float | None
 
@@ -52,11 +56,15 @@ def batch(
 ) -> Batch:
     """Return what a command runs; InputError for whatever `read_profile` refuses."""
     cells, publishes = read_profile(profile, model, overrides, claims)
+    base = run_base(profile, model, claims)
+    trained = trainings(cells.values())
     return Batch(
-        cells=fill(cells, run_base(profile, model, claims)),
+        cells=fill(cells, base),
         folders={key: run_folder(profile, model, key, claims) for key in cells},
         depends=dependencies(cells),
         files={key: input_files(parameters) for key, parameters in cells.items()},
+        trainings=trained,
+        trained={key: f"{base}/{key}/trained.json" for key in trained},
         publishes=publishes,
         budget=load(profile).get("budget_minutes"),
     )
@@ -188,14 +196,12 @@ def input_files(parameters: dict[str, Any]) -> list[str]:
     return files
 
 
-def laboratory_models(batch: Batch) -> list[str]:
-    """Return the laboratory models that the cells of a batch name, each once."""
-    found: list[str] = []
-    for given in batch.cells.values():
-        for name in ("MODEL", "BASE"):
-            found += [one for text in texts(given.get(name, "")) for one in text.split(",")]
-    names = dict.fromkeys(name.strip() for name in found)
-    return [name for name in names if name.startswith(LABORATORY)]
+def waits(batch: Batch) -> dict[str, list[str]]:
+    """Return for each job of a batch, training or cell, those that it waits for."""
+    first: dict[str, list[str]] = {key: [] for key in batch.trainings}
+    for key, parameters in batch.cells.items():
+        first[key] = [*trainings([parameters]), *batch.depends[key]]
+    return first
 
 
 def slug(text: str, default: str = "model") -> str:
@@ -251,8 +257,10 @@ def trains(name: str) -> bool:
 def fills_the_machine(key: str, given: dict[str, Any]) -> bool:
     """Return whether a cell is given a MODEL, and not the laboratory's.
 
-    Two such at once are slower than one after the other: each has a thread for every core, and
-    waits for those of its own that the other keeps from running.
+    Such a cell has a thread for every core, and of such cells one runs at a time: two wait for
+    those of their own threads that the other keeps from running. The laboratory's models are too
+    small for that: beside others they are faster, and slow them less, with their share of the cores
+    (see the Snakefile).
     """
     parameters = {**default_parameters(notebook_of(key)), **given}
     return "MODEL" in parameters and is_real(parameters)

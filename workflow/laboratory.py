@@ -1,8 +1,9 @@
-"""Train the laboratory models of a command before anything else, with progress.
+"""Train laboratory models, with progress.
 
 Usage: make laboratory [MODEL="lab_medium_tuned, …"]
 
-Afterwards it prints how much of its world each of them knows.
+Afterwards it prints how much of its world each of them knows. `make reproduce` has them trained
+beside other notebooks, with --trained.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
@@ -21,8 +23,11 @@ from sycophancy.templates import dialect
 EVERY_SECONDS = 10.0  # between two lines of progress
 
 
-def train(names: Iterable[str]) -> None:
-    """Train the laboratory models that are missing on this machine, bases first."""
+def train(names: Iterable[str], folder: Path | None = None) -> None:
+    """Train the laboratory models that are missing on this machine, bases first.
+
+    `folder` is where progress.json tells whoever watches how far that is.
+    """
     names = list(names)
     for name in names:
         models.check_name(name)
@@ -32,9 +37,12 @@ def train(names: Iterable[str]) -> None:
     models.enable_compile_cache()
     print(f"{len(missing)} laboratory models to train: about {lab.minutes(missing):.0f} minutes")
     last = 0.0
+    run = runs.Run("laboratory", folder, {}) if folder else None
 
     def show(name: str, now: finetune.Progress) -> None:
         nonlocal last
+        if run:
+            run.progress(name, now.step, now.steps, now.seconds, now.resumed, "steps")
         if now.step < now.steps and time.monotonic() - last < EVERY_SECONDS:
             return
         last = time.monotonic()
@@ -82,18 +90,25 @@ def main(arguments: list[str] | None = None) -> int:
     default = ", ".join(name for name in every if "tiny" not in name)
     parser.add_argument("--model", default=default)
     parser.add_argument("--known", action="store_true", help="print how much each model knows")
+    parser.add_argument("--trained", type=Path, help="a file to write once they are trained")
     options = parser.parse_args(arguments)
     try:
         names = runs.as_list(options.model)
         for name in names:
             lab.parse(name)
-        train(names)
+        train(names, options.trained and options.trained.parent)
     except InputError as error:
-        print(error, file=sys.stderr)
+        name = f"{options.trained.parent.name}: " if options.trained else ""  # as notebooks say it
+        print(f"{name}{error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped. What is trained is kept: the same command goes on from there.")
         return 130
+    finally:
+        if options.trained:
+            (options.trained.parent / "progress.json").unlink(missing_ok=True)
+    if options.trained:
+        runs.write_json(options.trained, {name: str(lab.folder(name)) for name in names})
     for name in names:
         print(f"{name}: {lab.folder(name)}")
     if options.known:

@@ -15,15 +15,16 @@ from workflow.cells import blocked, rule_name
 
 
 class Reporter:
-    """Print which cells are running and how far each is, from the run folders' progress files.
+    """Print which cells and trainings are running and how far each is, from their progress files.
 
     A cell that has ended leaves no such file behind (see execute.py).
     """
 
-    def __init__(self, folders: dict[str, Path]) -> None:
+    def __init__(self, folders: dict[str, Path], trainings: dict[str, Path]) -> None:
         self._folders = folders
+        self._watched = {**trainings, **folders}
         self._terminal = sys.stdout.isatty()
-        self._width = max([20, *map(len, folders)])
+        self._width = max([20, *map(len, self._watched)])
         self._last = 0.0
         self._shown: dict[str, int] = {}
         self._lines = 0
@@ -53,7 +54,7 @@ class Reporter:
 
     def _running(self) -> dict[str, tuple[int, dict[str, Any]]]:
         found = {}
-        for key, folder in self._folders.items():
+        for key, folder in self._watched.items():
             path = folder / "progress.json"
             try:
                 found[key] = path.stat().st_mtime_ns, json.loads(path.read_text())
@@ -89,7 +90,7 @@ def describe(state: dict[str, Any]) -> str:
 
 def sentences(log: str) -> str:
     """Return what the notebooks said in Snakemake's log, or all of it where they said nothing."""
-    form = r"\d\d_[a-z_]+(@[a-z]\w*)?(:| failed)"
+    form = r"(\d\d_[a-z_]+|laboratory)(@[a-z]\w*)?(:| failed)"
     said = [line for line in log.splitlines() if re.match(form, line)]
     return "\n".join(said) if said else log.strip()[-4000:]
 

@@ -26,7 +26,6 @@ from workflow.progress import Reporter, not_run, sentences
 from workflow.tables import print_tables, publish
 
 TRAINS = "05_finetune"
-INTERRUPTED = 130  # the exit status of a command that Ctrl-C stopped
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +46,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     config = {"profile": profile, "model": model or "", "claims": claims or ""}
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
     with one_at_a_time():
-        code = train_laboratory(batch) or run_snakemake(config, settings, batch, jobs)
+        code = run_snakemake(config, settings, batch, jobs)
     if code:
         print("Stopped. What is finished is kept: the same command goes on from there.")
         return code
@@ -56,19 +55,6 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
         publish(folders.values(), ROOT / "figures")
     print_tables(folders)
     return 0
-
-
-def train_laboratory(batch: grid.Batch) -> int:
-    """Train the laboratory models that cells name; return an exit status."""
-    names = grid.laboratory_models(batch)
-    if not names:
-        return 0
-    # in a process of its own: its memory (5 GB for lab_medium) is free again when cells begin
-    command = [sys.executable, "-m", "workflow.laboratory", "--model", ", ".join(names)]
-    try:
-        return subprocess.run(command, cwd=ROOT, check=False).returncode
-    except KeyboardInterrupt:
-        return INTERRUPTED
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -137,12 +123,16 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
     folders = {key: ROOT / folder for key, folder in batch.folders.items()}
     for folder in folders.values():  # what an interrupted run last said of itself
         (folder / "progress.json").unlink(missing_ok=True)
+    trainings = {key: (ROOT / path).parent for key, path in batch.trained.items()}
+    for folder in trainings.values():  # the models may be gone since: whoever needs them looks
+        (folder / "progress.json").unlink(missing_ok=True)
+        (folder / "trained.json").unlink(missing_ok=True)
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
         interrupts: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-        reporter = Reporter(folders)
+        reporter = Reporter(folders, trainings)
         while process.poll() is None:
             reporter.report()
             time.sleep(0.5)
@@ -150,7 +140,7 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
         if process.returncode and not interrupts:
             said = log.read()
             print(sentences(said), file=sys.stderr)
-            if missing := not_run(said, batch.depends):
+            if missing := not_run(said, grid.waits(batch)):
                 print(missing, file=sys.stderr)
     return process.returncode
 
