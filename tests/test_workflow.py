@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sycophancy import lab, runs
+from sycophancy import finetune, lab, runs
 from sycophancy.errors import InputError
 from sycophancy.world import world
 from workflow import (
@@ -218,7 +218,10 @@ def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     assert generated == 10 * (12 + 8 + 3 * 2)
     chosen = items[items["choices"].map(len) > 0]
     assert tokens == plan.scoring.score(model, chosen)[1].tokens
-    batch = grid.Batch({"09_benchmarks": parameters}, {}, {"09_benchmarks": []}, {}, False, None)
+    batch = grid.Batch(
+        cells={"09_benchmarks": parameters}, folders={}, depends={"09_benchmarks": []}, files={},
+        trainings={}, trained={}, publishes=False, budget=None,
+    )  # fmt: skip
     rows = plan.scored("09_benchmarks", parameters, batch, plan.runs.read_costs())
     assert rows[0]["tokens"] == tokens + generated and rows[0]["items"] == len(items)
     seconds = tokens / speeds.SCORING_GUESS + generated / speeds.GENERATING_GUESS
@@ -340,28 +343,53 @@ def test_figures_of_the_laboratory_never_stand_for_the_real_models(tmp_path: Pat
 
 def test_a_batch_trains_the_laboratory_models_that_its_cells_name() -> None:
     batch = grid.batch("laptop")
-    assert grid.laboratory_models(batch) == ["lab_medium", "lab_medium_tuned"]
-    rungs = {lab.parse(name).rung for name in grid.laboratory_models(grid.batch("overnight"))}
-    assert rungs == {"small", "medium", "large"}
+    assert batch.trainings == {"laboratory@medium": ["lab_medium", "lab_medium_tuned"]}
+    assert batch.trained == {"laboratory@medium": "runs/laptop/laboratory@medium/trained.json"}
+    every = grid.batch("overnight").trainings
+    assert set(every) == {f"laboratory@{rung}" for rung in ("small", "medium", "large")}
+    for key, names in every.items():
+        assert {lab.parse(name).rung for name in names} == {key.partition("@")[2]}
+    assert grid.batch("laptop", model="tiny_random").trainings == {}
 
 
-def test_laboratory_models_are_trained_in_a_process_of_their_own_and_can_be_interrupted(
-    monkeypatch: pytest.MonkeyPatch,
+def test_cells_wait_for_the_laboratory_models_that_they_name_and_for_no_others() -> None:
+    batch = grid.batch("laptop")
+    waits = grid.waits(batch)
+    assert list(waits) == ["laboratory@medium", *batch.cells]
+    assert waits["laboratory@medium"] == waits["01_opinion_tasks"] == []
+    assert waits["04_filter@lab"] == ["laboratory@medium", "03_generate_data@lab"]
+    # a run trained from one: its notebook has waited
+    assert waits["02_wrong_additions@lab_after"] == ["05_finetune@lab"]
+    assert waits["13_the_shortcut"] == batch.depends["13_the_shortcut"]
+
+
+def test_what_a_batch_trains_is_written_down_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[list[str]] = []
+    folder = tmp_path / "laboratory@tiny"
+    asked = ["--model", "lab_tiny, lab_tiny_untrained", "--trained", str(folder / "trained.json")]
+    seen: list[str] = []
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        asked.append(command)
-        if len(asked) > 1:
+    def ensure(name: str, show: Any) -> None:
+        show(name, finetune.Progress(1, 4, 0.5, 1.0, 2.0, 0))
+        seen.append(progress.describe(json.loads((folder / "progress.json").read_text())))
+        assert not (folder / "trained.json").exists()
+        if len(seen) > 1:
             raise KeyboardInterrupt
-        return subprocess.CompletedProcess(command, 3)
 
-    monkeypatch.setattr(reproduce.subprocess, "run", run)
-    assert reproduce.train_laboratory(grid.batch("laptop")) == 3
-    assert asked[0][1:] == ["-m", "workflow.laboratory", "--model", "lab_medium, lab_medium_tuned"]
-    assert reproduce.train_laboratory(grid.batch("laptop")) == 130
-    assert reproduce.train_laboratory(grid.batch("laptop", model="tiny_random")) == 0
-    assert len(asked) == 2
+    monkeypatch.setattr(laboratory.lab, "ensure", ensure)
+    monkeypatch.setattr(laboratory.lab, "needed", lambda names: ["lab_tiny"])
+    assert laboratory.main(asked) == 0
+    assert seen == ["lab_tiny   25%  1 of 4 steps  0.5 steps/s  0:00:06 left"]
+    made = json.loads((folder / "trained.json").read_text())
+    assert made == {name: str(lab.folder(name)) for name in ("lab_tiny", "lab_tiny_untrained")}
+    assert not (folder / "progress.json").exists()
+    (folder / "trained.json").unlink()
+    assert laboratory.main(asked) == 130  # interrupted: not said to be trained, nor to be running
+    assert list(folder.iterdir()) == []
+    assert laboratory.main(["--model", "lab_huge", *asked[2:]]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("laboratory@tiny: ") and progress.sentences(f"x\n{said}") == said.strip()
 
 
 def test_knowledge_is_told_apart_by_what_the_texts_state() -> None:
@@ -613,6 +641,10 @@ def test_the_log_says_which_cells_were_not_run() -> None:
     assert progress.sentences(log) == "02_measure@after: N is -1: give more"
     assert progress.not_run("Error in rule notebook_07_compare:", depends) == ""
     assert progress.not_run("", depends) == ""
+    waits = {"laboratory@tiny": [], "02_measure": ["laboratory@tiny"], "07_compare": []}
+    assert progress.not_run("Error in rule notebook_laboratory__tiny:", waits) == (
+        "Not run, because laboratory@tiny failed: 02_measure."
+    )
 
 
 def test_a_failure_is_told_with_the_key_of_its_cell() -> None:
@@ -758,7 +790,7 @@ def test_settings_of_training_are_checked_before_anything_runs(
 def test_make_reproduce_and_make_plan_check_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reproduce, "train_laboratory", lambda _: pytest.fail("it was begun"))
+    monkeypatch.setattr(reproduce, "run_snakemake", lambda *_: pytest.fail("it was begun"))
     given = ["--profile", "laptop", "--set", "05_finetune:RATE=7"]
     assert reproduce.main(given) == 2
     assert "rate is 7" in capsys.readouterr().err
@@ -937,7 +969,7 @@ def test_every_cell_that_runs_is_shown_once_it_has_moved(
     watched: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second, third = watched.values()
-    reporter = progress.Reporter(watched)
+    reporter = progress.Reporter(watched, {})
 
     def lines() -> list[list[str]]:
         reporter.report()
@@ -960,13 +992,23 @@ def test_every_cell_that_runs_is_shown_once_it_has_moved(
     assert lines() == [["1/3", "02_measure"]]
 
 
+def test_a_training_is_shown_and_not_counted(
+    watched: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = watched.pop("05_train")
+    reporter = progress.Reporter(watched, {"laboratory@tiny": training})
+    write_state(training, 1)
+    reporter.report()
+    assert capsys.readouterr().out.split()[:2] == ["0/2", "laboratory@tiny"]
+
+
 def test_a_terminal_shows_the_running_cells_in_place(
     watched: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "50")
     first, second, _ = watched.values()
-    reporter = progress.Reporter(watched)
+    reporter = progress.Reporter(watched, {})
     seen: list[str] = []
 
     def screen() -> list[str]:
@@ -1221,6 +1263,55 @@ def test_small_cells_run_side_by_side_and_large_ones_in_turn(
     spans = [json.loads((copy / "runs" / "own" / k / "span.json").read_text()) for k in keys[2:]]
     (_, first_ended), (second_began, _) = sorted(spans)
     assert first_ended <= second_began
+
+
+TRAIN = """
+import json, os, sys, time
+from pathlib import Path
+trained = Path(sys.argv[sys.argv.index("--trained") + 1])
+began = time.time()
+time.sleep(1)
+trained.write_text(json.dumps([began, time.time(), os.environ["NPROC"], sys.argv[2]]))
+"""
+
+NOTE = """
+import json, os, time
+from pathlib import Path
+Path(OUT_DIR, "span.json").write_text(json.dumps([time.time(), os.environ["NPROC"]]))
+Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
+"""
+
+
+@pytest.mark.notebook
+def test_laboratory_models_are_trained_once_and_before_the_cells_that_name_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["02_measure", "02_measure@lab"]
+    cells_of = {key: {"MODEL": m} for key, m in zip(keys, ("tiny_random", "lab_x"), strict=True)}
+    copy = workflow_copy(tmp_path / "checkout", cells_of)
+    (copy / "workflow" / "laboratory.py").write_text(TRAIN)
+    write_notebook(copy / "notebooks", "02_measure", {"MODEL": "tiny_random"}, NOTE)
+    runs_own = copy / "runs" / "own"
+
+    def run() -> tuple[Any, ...]:
+        done = run_reproduce(copy, "--profile", "own")
+        assert done.returncode == 0, done.stderr
+        spans = [json.loads((runs_own / key / "span.json").read_text()) for key in keys]
+        trained = runs_own / "laboratory@x" / "trained.json"
+        return json.loads(trained.read_text()) if trained.exists() else None, *spans
+
+    monkeypatch.setenv("JOBS", "2")
+    (_, ended, threads, names), first, waited = run()
+    assert ended <= waited[0] and names == "lab_x"
+    every = str(capacity.cores())
+    assert (threads, first[1]) == (every, every)
+    assert waited[1] == str(max(1, capacity.cores() // 2))  # a small cell takes its share
+    # All is finished: nothing is trained, wherever the models may be by now.
+    assert run() == (None, first, waited)
+    # One cell is to run again: its models are looked after, and the other cell stays.
+    (runs_own / keys[1] / "metrics.json").unlink()
+    (began, *_), same, again = run()
+    assert began > ended and same == first and again[0] > began
 
 
 def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:
