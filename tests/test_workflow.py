@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import platform
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -1078,6 +1080,32 @@ def test_a_container_has_the_memory_that_it_is_allowed(
     assert capacity.memory() == 4096
 
 
+FAULTS = """
+import resource
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+b"x" * 2**26
+before = faults()
+for _ in range(4):
+    b"x" * 2**26
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_cells_keep_the_memory_that_they_have_freed() -> None:
+    def count(environment: dict[str, str]) -> int:
+        command = [sys.executable, "-c", FAULTS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    own = {name: value for name, value in os.environ.items() if name not in capacity.ALLOCATION}
+    pages = 4 * 2**26 // resource.getpagesize()
+    assert count({**own, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}) > pages // 2
+    assert count(capacity.environment(own)) < pages // 100
+    assert capacity.environment({"MALLOC_ARENA_MAX": "4"})["MALLOC_ARENA_MAX"] == "4"
+
+
 def test_cells_of_one_notebook_stand_in_one_table() -> None:
     def rows(cell: str, model: str, value: float, form: str = "paper") -> list[dict[str, Any]]:
         return [
@@ -1277,7 +1305,8 @@ trained.write_text(json.dumps([began, time.time(), os.environ["NPROC"], sys.argv
 NOTE = """
 import json, os, time
 from pathlib import Path
-Path(OUT_DIR, "span.json").write_text(json.dumps([time.time(), os.environ["NPROC"]]))
+told = [time.time(), os.environ["NPROC"], os.environ["MALLOC_MMAP_MAX_"]]
+Path(OUT_DIR, "span.json").write_text(json.dumps(told))
 Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
 """
 
@@ -1301,11 +1330,13 @@ def test_laboratory_models_are_trained_once_and_before_the_cells_that_name_them(
         return json.loads(trained.read_text()) if trained.exists() else None, *spans
 
     monkeypatch.setenv("JOBS", "2")
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "7")  # one's own setting stands
     (_, ended, threads, names), first, waited = run()
     assert ended <= waited[0] and names == "lab_x"
     every = str(capacity.cores())
     assert (threads, first[1]) == (every, every)
     assert waited[1] == str(max(1, capacity.cores() // 2))  # a small cell takes its share
+    assert first[2] == waited[2] == "7"
     # All is finished: nothing is trained, wherever the models may be by now.
     assert run() == (None, first, waited)
     # One cell is to run again: its models are looked after, and the other cell stays.
