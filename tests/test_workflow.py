@@ -381,10 +381,11 @@ def test_what_a_batch_trains_is_written_down_at_its_end(
 
     monkeypatch.setattr(laboratory.lab, "ensure", ensure)
     monkeypatch.setattr(laboratory.lab, "needed", lambda names: ["lab_tiny"])
+    monkeypatch.setattr(laboratory.lab, "is_trained", lambda name: name == "lab_tiny")
     assert laboratory.main(asked) == 0
     assert seen == ["lab_tiny   25%  1 of 4 steps  0.5 steps/s  0:00:06 left"]
     made = json.loads((folder / "trained.json").read_text())
-    assert made == {name: str(lab.folder(name)) for name in ("lab_tiny", "lab_tiny_untrained")}
+    assert made == {"lab_tiny": str(lab.folder("lab_tiny"))}  # nothing is kept of untrained ones
     assert not (folder / "progress.json").exists()
     (folder / "trained.json").unlink()
     assert laboratory.main(asked) == 130  # interrupted: not said to be trained, nor to be running
@@ -1299,7 +1300,11 @@ from pathlib import Path
 trained = Path(sys.argv[sys.argv.index("--trained") + 1])
 began = time.time()
 time.sleep(1)
-trained.write_text(json.dumps([began, time.time(), os.environ["NPROC"], sys.argv[2]]))
+model = Path("models") / sys.argv[2]
+model.mkdir(parents=True, exist_ok=True)
+told = [began, time.time(), os.environ["NPROC"], sys.argv[2]]
+(trained.parent / "span.json").write_text(json.dumps(told))
+trained.write_text(json.dumps({"lab_x": str(model.absolute())}))
 """
 
 NOTE = """
@@ -1315,8 +1320,9 @@ Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
 def test_laboratory_models_are_trained_once_and_before_the_cells_that_name_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = ["02_measure", "02_measure@lab"]
-    cells_of = {key: {"MODEL": m} for key, m in zip(keys, ("tiny_random", "lab_x"), strict=True)}
+    keys = ["02_measure", "02_measure@lab", "02_measure@other"]
+    models = ("tiny_random", "lab_x", "lab_x")
+    cells_of = {key: {"MODEL": name} for key, name in zip(keys, models, strict=True)}
     copy = workflow_copy(tmp_path / "checkout", cells_of)
     (copy / "workflow" / "laboratory.py").write_text(TRAIN)
     write_notebook(copy / "notebooks", "02_measure", {"MODEL": "tiny_random"}, NOTE)
@@ -1326,23 +1332,27 @@ def test_laboratory_models_are_trained_once_and_before_the_cells_that_name_them(
         done = run_reproduce(copy, "--profile", "own")
         assert done.returncode == 0, done.stderr
         spans = [json.loads((runs_own / key / "span.json").read_text()) for key in keys]
-        trained = runs_own / "laboratory@x" / "trained.json"
-        return json.loads(trained.read_text()) if trained.exists() else None, *spans
+        return json.loads((runs_own / "laboratory@x" / "span.json").read_text()), *spans
 
     monkeypatch.setenv("JOBS", "2")
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "7")  # one's own setting stands
-    (_, ended, threads, names), first, waited = run()
-    assert ended <= waited[0] and names == "lab_x"
+    training, first, waited, other = run()
+    _, ended, threads, names = training
+    assert ended <= min(waited[0], other[0]) and names == "lab_x"
     every = str(capacity.cores())
     assert (threads, first[1]) == (every, every)
     assert waited[1] == str(max(1, capacity.cores() // 2))  # a small cell takes its share
     assert first[2] == waited[2] == "7"
-    # All is finished: nothing is trained, wherever the models may be by now.
-    assert run() == (None, first, waited)
-    # One cell is to run again: its models are looked after, and the other cell stays.
+    # One cell is to run again: its models are there, and the other cells stay.
     (runs_own / keys[1] / "metrics.json").unlink()
-    (began, *_), same, again = run()
-    assert began > ended and same == first and again[0] > began
+    *same, again, still = run()
+    assert same == [training, first] and again[0] > waited[0] and still == other
+    # The models are gone: whoever needs them has them trained again, and nobody else.
+    shutil.rmtree(copy / "models")
+    assert run() == (training, first, again, other)
+    (runs_own / keys[1] / "metrics.json").unlink()
+    (began, *_), same, last, _ = run()
+    assert again[0] < began < last[0] and same == first
 
 
 def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:

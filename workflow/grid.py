@@ -284,9 +284,13 @@ def notebook_hash(name: str) -> str:
 
 def code_versions(name: str) -> dict[str, str]:
     """Return the hashes that decide whether a finished notebook is stale."""
+    return {"notebook": notebook_hash(name), **library_versions()}
+
+
+def library_versions() -> dict[str, str]:
+    """Return the hashes of what every notebook and training uses."""
     lock = (ROOT / "requirements.lock").read_bytes()
     return {
-        "notebook": notebook_hash(name),
         "lib": code_hash((ROOT / "lib").rglob("*.py")),
         "data": hashlib.sha256(
             b"".join(p.read_bytes() for p in sorted((ROOT / "lib").rglob("*.jsonl")))

@@ -108,7 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.trained:
             (options.trained.parent / "progress.json").unlink(missing_ok=True)
     if options.trained:
-        runs.write_json(options.trained, {name: str(lab.folder(name)) for name in names})
+        kept = {name: str(lab.folder(name)) for name in names if lab.is_trained(name)}
+        runs.write_json(options.trained, kept)  # nothing is kept of untrained ones
     for name in names:
         print(f"{name}: {lab.folder(name)}")
     if options.known:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
@@ -104,6 +105,20 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+def forget_lost_models(batch: grid.Batch) -> None:
+    """Have laboratory models trained again that are no longer where they were.
+
+    They lie in the cache folder, which is not Snakemake's to watch.
+    """
+    for path in batch.trained.values():
+        try:
+            models = json.loads((ROOT / path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        if not all(Path(folder).is_dir() for folder in models.values()):
+            (ROOT / path).unlink()
+
+
 def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch, jobs: int) -> int:
     """Run Snakemake, `jobs` cells at once, and report until it ends; return its exit status.
 
@@ -124,9 +139,9 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
     for folder in folders.values():  # what an interrupted run last said of itself
         (folder / "progress.json").unlink(missing_ok=True)
     trainings = {key: (ROOT / path).parent for key, path in batch.trained.items()}
-    for folder in trainings.values():  # the models may be gone since: whoever needs them looks
+    for folder in trainings.values():
         (folder / "progress.json").unlink(missing_ok=True)
-        (folder / "trained.json").unlink(missing_ok=True)
+    forget_lost_models(batch)
     with tempfile.TemporaryFile("w+") as log:
         environment = capacity.environment(os.environ)
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

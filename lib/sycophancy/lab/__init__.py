@@ -17,7 +17,7 @@ from sycophancy.lab.names import (
     with_dose,
 )
 from sycophancy.lab.rungs import RUNGS, Rung
-from sycophancy.lab.training import ensure, folder, minutes, needed, settings
+from sycophancy.lab.training import ensure, folder, is_trained, minutes, needed, settings
 
 __all__ = [
     "CURE_RATE",
@@ -33,6 +33,7 @@ __all__ = [
     "ensure",
     "every_name",
     "folder",
+    "is_trained",
     "minutes",
     "needed",
     "parse",
