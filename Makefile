@@ -59,14 +59,13 @@ lint: $(READY)  ## ruff, mypy, notebooks without outputs
 jupyter: $(READY)  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
-bench: $(READY)  ## speed: prompts, training, scoring, compiling, decoding, memory, sharing cores, each beside a yardstick
+bench: $(READY)  ## speed: prompts, training, scoring, compiling, decoding, sharing cores, each beside a yardstick
 	@$(BIN)/python -m bench.generating
 	@$(BIN)/python -m bench.training
 	@$(BIN)/python -m bench.scoring $(ARGS)
 	@$(BIN)/python -m bench.prefix
 	@$(BIN)/python -m bench.compiling
 	@$(BIN)/python -m bench.decoding
-	@$(BIN)/python -m bench.allocation
 	@$(BIN)/python -m bench.side_by_side
 
 notebooks: $(READY)  ## write badges and install cells from the address in pyproject.toml

@@ -1,11 +1,10 @@
-"""How many cells of a batch may run side by side on this machine, and how they keep memory."""
+"""How many cells of a batch may run side by side on this machine."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from sycophancy.errors import InputError
@@ -18,17 +17,6 @@ GROUPS = Path("/proc/self/cgroup")  # which control groups this process is in, o
 LIMITS = {
     2: (Path("/sys/fs/cgroup"), "memory.max"),
     1: (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
-}
-# XLA asks for the memory of every pass anew. glibc takes so large a piece from the system and gives
-# it back after the pass, and the system clears it page by page: a fifth of the time of short passes
-# with a cache, an eighth of training (bench/allocation.py). So: nothing apart from the heap, one
-# heap for all threads, none of it given back before the process ends, and large pages. Other
-# systems know none of these names.
-ALLOCATION = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": str(2**34),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
 ASK_JAX = "import jax; print(jax.default_backend())"
@@ -52,11 +40,6 @@ def cells_at_once(asked: str) -> int:
             )
         return int(asked)
     return room(backend(), cores(), memory())
-
-
-def environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment for cells: ALLOCATION, where `own` does not say otherwise."""
-    return {**ALLOCATION, **own}
 
 
 def room(backend: str, cores: int, memory: int) -> int:
