@@ -1291,12 +1291,13 @@ Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
 def test_laboratory_models_are_trained_once_and_before_the_cells_that_name_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = ["02_measure", "02_measure@lab", "02_measure@other"]
+    keys = ["02_measure", "02_measure@lab", "05_train"]
     models = ("tiny_random", "lab_x", "lab_x")
     cells_of = {key: {"MODEL": name} for key, name in zip(keys, models, strict=True)}
     copy = workflow_copy(tmp_path / "checkout", cells_of)
     (copy / "workflow" / "laboratory.py").write_text(TRAIN)
     write_notebook(copy / "notebooks", "02_measure", {"MODEL": "tiny_random"}, NOTE)
+    write_notebook(copy / "notebooks", "05_train", {"MODEL": ""}, f"# tag: training\n{NOTE}")
     runs_own = copy / "runs" / "own"
 
     def run() -> tuple[Any, ...]:
@@ -1310,7 +1311,7 @@ def test_laboratory_models_are_trained_once_and_before_the_cells_that_name_them(
     _, ended, threads, names = training
     assert ended <= min(waited[0], other[0]) and names == "lab_x"
     every = str(capacity.cores())
-    assert (threads, first[1]) == (every, every)
+    assert (threads, first[1], other[1]) == (every, every, every)
     assert waited[1] == str(max(1, capacity.cores() // 2))  # a small cell takes its share
     # One cell is to run again: its models are there, and the other cells stay.
     (runs_own / keys[1] / "metrics.json").unlink()
