@@ -587,12 +587,15 @@ def test_the_evening_profile_adds_to_the_laptop_profile() -> None:
     changed = {
         key: {k for k in evening[key] if evening[key][k] != laptop[key].get(k)} for key in laptop
     }
-    after = ["01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge"]
-    expected = {"05_finetune": {"RECIPES"}, **{key: {"MODEL"} for key in after}}
+    more_runs = {
+        key: {"{runs}/05_finetune/balanced_seed0"}
+        for key in ("01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge")
+    } | {"09_benchmarks": {"{runs}/05_finetune/original_seed0"}}
+    expected = {"05_finetune": {"RECIPES"}, **{key: {"MODEL"} for key in more_runs}}
     assert {key: names for key, names in changed.items() if names} == expected
-    for key in after:
+    for key, runs_of in more_runs.items():
         more = set(evening[key]["MODEL"].split(", ")) - set(laptop[key]["MODEL"].split(", "))
-        assert more == {"{runs}/05_finetune/balanced_seed0"}
+        assert more == runs_of
     one = evening["05_finetune@filters"]
     assert {k for k in one if one[k] != evening["05_finetune"].get(k)} == {"RECIPES", "FILTERS"}
 
