@@ -19,14 +19,15 @@ import numpy as np
 from sycophancy import decoding, models, scoring
 from sycophancy.scoring import cached, forward
 
+LENGTH = 64  # tokens of a sequence or trunk
 KINDS: dict[str, dict[str, Any]] = {"XLA's default": {}, "as scoring does": forward.options()}
 
 
 def calls(model: models.LanguageModel, trunks: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield what is run and a function that runs it once on fixed random tokens."""
     rng = np.random.default_rng(0)
-    ids = rng.integers(3, 200, (trunks, 64)).astype(np.int32)
-    last = np.full((trunks, 1), 63, np.int32)
+    ids = rng.integers(3, 200, (trunks, LENGTH)).astype(np.int32)
+    last = np.full((trunks, 1), LENGTH - 1, np.int32)
     plain = scoring.make_forward(model)
     yield "plain", lambda: plain(ids, np.ones_like(ids), last, last)
     passes = cached.make_passes(model)
@@ -35,7 +36,7 @@ def calls(model: models.LanguageModel, trunks: int) -> Iterator[tuple[str, Calla
     which = np.arange(4 * trunks, dtype=np.int32) % trunks
     more = rng.integers(3, 200, (4 * trunks, 8)).astype(np.int32)
     at_end = np.full((4 * trunks, 1), 7, np.int32)
-    given = (cache, which, np.full(4 * trunks, 60, np.int32), more, at_end, at_end)
+    given = (cache, which, np.full(4 * trunks, LENGTH - 4, np.int32), more, at_end, at_end)
     yield "branches", lambda: passes.branch(*given)
     generate = decoding.own_loop(model, (), lambda _: False)
     prompts = ids[: decoding.batch_size()].tolist()
@@ -48,7 +49,9 @@ def main() -> None:
     parser.add_argument("--trunks", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(f"{options.model}, {options.trunks} trunks of 64 tokens, four branches of 8 for each")
+    print(
+        f"{options.model}, {options.trunks} trunks of {LENGTH} tokens, four branches of 8 for each"
+    )
     for kind, settings in KINDS.items():
         model = models.load(options.model)
         with (

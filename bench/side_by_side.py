@@ -18,11 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 from workflow import capacity
 
-SHAPE = (16, 64)  # sequences and tokens of a forward pass
+SEQUENCES = 16  # of a forward pass
 WARM = 5  # steps of training before the clock starts
 
 
@@ -40,23 +38,17 @@ def score(model_name: str, seconds: float) -> None:
     """Run forward passes for some seconds; print tokens a second."""
     import jax
 
-    from sycophancy import models, scoring
+    from bench.compiling import LENGTH, calls
+    from sycophancy import models
 
-    model = models.load(model_name)
-    forward = scoring.make_forward(model)
-    ids = np.random.default_rng(0).integers(3, 200, SHAPE).astype(np.int32)
-    last = np.full((SHAPE[0], 1), SHAPE[1] - 1, np.int32)
-
-    def run() -> None:
-        jax.block_until_ready(forward(ids, np.ones_like(ids), last, last))
-
-    run()
+    _, run = next(calls(models.load(model_name), SEQUENCES))  # the plain pass
+    jax.block_until_ready(run())
     wait_for_the_others()
     began, passes = time.monotonic(), 0
     while time.monotonic() - began < seconds:
-        run()
+        jax.block_until_ready(run())
         passes += 1
-    print(passes * ids.size / (time.monotonic() - began), flush=True)
+    print(passes * SEQUENCES * LENGTH / (time.monotonic() - began), flush=True)
 
 
 def train(model_name: str, seconds: float) -> None:

@@ -259,8 +259,7 @@ def fills_the_machine(key: str, given: dict[str, Any]) -> bool:
 
     Such a cell has a thread for every core, and of such cells one runs at a time: two wait for
     those of their own threads that the other keeps from running. The laboratory's models are too
-    small for that: beside others they are faster, and slow them less, with their share of the cores
-    (see the Snakefile).
+    small for that (see the Snakefile).
     """
     parameters = {**default_parameters(notebook_of(key)), **given}
     return "MODEL" in parameters and is_real(parameters)

@@ -136,10 +136,8 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
         command += ["--keep-going"]
     command += ["--rerun-triggers", "mtime", "params", "input", "--nocolor"]
     folders = {key: ROOT / folder for key, folder in batch.folders.items()}
-    for folder in folders.values():  # what an interrupted run last said of itself
-        (folder / "progress.json").unlink(missing_ok=True)
     trainings = {key: (ROOT / path).parent for key, path in batch.trained.items()}
-    for folder in trainings.values():
+    for folder in [*folders.values(), *trainings.values()]:  # what an interrupted one last said
         (folder / "progress.json").unlink(missing_ok=True)
     forget_lost_models(batch)
     with tempfile.TemporaryFile("w+") as log:
