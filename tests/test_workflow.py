@@ -1206,6 +1206,12 @@ def test_reproduce_runs_resumes_and_then_does_nothing(tmp_path: Path) -> None:
     assert (copy / "runs" / "smoke" / "02_wrong_additions" / "executed.ipynb").is_file()
 
 
+def test_a_lock_that_cannot_be_removed_is_said_not_passed_over() -> None:
+    with pytest.raises(InputError, match=r"\.snakemake/locks, and it cannot be removed:\nwhy not"):
+        reproduce.unlock([sys.executable, "-c", "raise SystemExit('why not')"])
+    reproduce.unlock([sys.executable, "-c", ""])
+
+
 def test_a_model_that_does_not_exist_is_refused_before_snakemake_starts() -> None:
     assert reproduce.main(["--profile", "smoke", "--model", "smollm2"]) == 2
     assert reproduce.main(["--profile", "smoke", "--model", ""]) == 2

@@ -119,6 +119,16 @@ def forget_lost_models(batch: grid.Batch) -> None:
             (ROOT / path).unlink()
 
 
+def unlock(command: list[str]) -> None:
+    """Remove Snakemake's lock; raise InputError with what Snakemake says where it cannot."""
+    said = subprocess.run([*command, "--unlock"], cwd=ROOT, capture_output=True, text=True)
+    if said.returncode:
+        raise InputError(
+            "A run that was killed has left Snakemake's lock, .snakemake/locks, and it cannot be "
+            f"removed:\n{said.stderr}"
+        )
+
+
 def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch, jobs: int) -> int:
     """Run Snakemake, `jobs` cells at once, and report until it ends; return its exit status.
 
@@ -127,10 +137,10 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     # quoted, so that Snakemake reads a model called 1 or no as text
     command += ["--config", *(f"{name}={json.dumps(text)}" for name, text in config.items())]
-    command += [f"overrides={json.dumps(settings)}"]
+    command += [f"overrides={json.dumps(settings)}", "--cores", str(jobs)]
     if list((ROOT / ".snakemake" / "locks").glob("*")):
-        subprocess.run([*command, "--unlock", "--quiet", "all"], cwd=ROOT, check=False)
-    command += ["--cores", str(jobs), "--resources", "large=1", "--rerun-incomplete"]
+        unlock(command)
+    command += ["--resources", "large=1", "--rerun-incomplete"]
     measures = config["model"] and config["profile"] != grid.INTERVENE
     if not measures:  # a model that one notebook cannot load, the other cannot either
         command += ["--keep-going"]
