@@ -592,6 +592,10 @@ def test_the_evening_profile_adds_to_the_laptop_profile() -> None:
         for key in ("01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge")
     } | {"09_benchmarks": {"{runs}/05_finetune/original_seed0"}}
     expected = {"05_finetune": {"RECIPES"}, **{key: {"MODEL"} for key in more_runs}}
+    # more of the same questions too
+    expected["02_wrong_additions"] = {"ANSWER_FORMATS"}
+    expected["05_finetune"] |= {"N_DEVELOPMENT"}
+    expected["09_benchmarks"] |= {"N", "N_CHAIN"}
     assert {key: names for key, names in changed.items() if names} == expected
     for key, runs_of in more_runs.items():
         more = set(evening[key]["MODEL"].split(", ")) - set(laptop[key]["MODEL"].split(", "))
