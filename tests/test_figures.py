@@ -94,6 +94,18 @@ def test_figure_3_draws_every_accuracy_shift_and_gap() -> None:
     }
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_figure_3_has_its_label_whole_for_any_number_of_formats(count: int) -> None:
+    found = table()
+    formats = sorted(found["answer_format"].unique())
+    assert len(formats) == 3
+    figure = figures.wrong_additions(found[found["answer_format"].isin(formats[:count])])
+    figure.canvas.draw()
+    label = next(ax.xaxis.label for ax in figure.axes if ax.get_xlabel())
+    box = label.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
 def test_intervals_are_drawn_where_the_table_has_them() -> None:
     found = opinion_table()
     bottom = figures.opinion_tasks(found).axes[1]

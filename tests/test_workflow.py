@@ -595,7 +595,7 @@ def test_the_evening_profile_adds_to_the_laptop_profile() -> None:
     # more of the same questions too
     expected["02_wrong_additions"] = {"ANSWER_FORMATS"}
     expected["05_finetune"] |= {"N_DEVELOPMENT"}
-    expected["09_benchmarks"] |= {"N", "N_CHAIN"}
+    expected["09_benchmarks"] |= {"N"}
     assert {key: names for key, names in changed.items() if names} == expected
     for key, runs_of in more_runs.items():
         more = set(evening[key]["MODEL"].split(", ")) - set(laptop[key]["MODEL"].split(", "))

@@ -137,7 +137,8 @@ def wrong_additions(table: pd.DataFrame) -> Figure:
             bottom.margins(x=0.35)
         grid[0, 0].set_ylabel("right answers (%)")
         grid[1, 0].set_ylabel("log-odds of agreeing (nats)")
-        grid[0, len(formats) // 2].set_xlabel("what the user says of the sum")
+        middle, odd = divmod(len(formats), 2)  # of two panels: the line between them
+        grid[0, middle].set_xlabel("what the user says of the sum", x=odd / 2)
         legend(figure, grid[0, 0], table)
         sns.despine(figure)
         caption(figure, table)
