@@ -19,7 +19,8 @@ from typing import Any
 import jax
 
 from sycophancy import models, runs, scoring, suites
-from sycophancy.scoring import rows, sharing
+from sycophancy.scoring import rows
+from sycophancy.scoring.engine import look
 
 
 def bare_forward(model: models.LanguageModel) -> Callable[..., Any]:
@@ -49,7 +50,7 @@ def throughput(name: str, n: int, rounds: int) -> None:
     models.enable_compile_cache()
     items = suites.additions(n=n, seed=0)
     sequences = rows.build_rows(model, items)
-    counts = sharing.survey(model, items).all
+    counts = look(model, items).all.all
     paddings = scoring.choose_lengths(counts, most=scoring.MAX_LENGTHS, step=scoring.LENGTH_STEP)
     batches = list(rows.batches(sequences, paddings, scoring.default_budget()))
     ours, bare = scoring.make_forward(model), bare_forward(model)

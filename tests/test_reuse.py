@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sycophancy import models, scoring
 from sycophancy.models import LanguageModel
-from sycophancy.scoring import cached, forward, rows, sharing, store
+from sycophancy.scoring import cached, engine, forward, packed, packing, rows, sharing, store
 from sycophancy.scoring.rows import Row
 
 SIZES = {
@@ -75,9 +75,20 @@ def to_items(prompts: list[str], choices: list[str]) -> pd.DataFrame:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sharing, however little it saves, with nothing compiled before."""
-    monkeypatch.setattr(scoring, "WORTH", 0)
+    monkeypatch.setattr(engine, "WORTH", 0)
     monkeypatch.setattr(forward, "_shared", {})
     monkeypatch.setattr(cached, "_exact", {})
+
+
+@pytest.fixture
+def behind_a_cache(monkeypatch: pytest.MonkeyPatch, eager: None) -> None:
+    """Rows as if all were too long to be packed."""
+    monkeypatch.setattr(packing, "LONGEST", 0)
+
+
+@pytest.fixture(params=["packed", "behind a cache"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    request.getfixturevalue("eager" if request.param == "packed" else "behind_a_cache")
 
 
 def agree(model: LanguageModel, items: pd.DataFrame, budget: int) -> scoring.Cost:
@@ -89,7 +100,7 @@ def agree(model: LanguageModel, items: pd.DataFrame, budget: int) -> scoring.Cos
     return cost
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(
     ("items", "budget"), [(few_shot(), 1), (few_shot(), 2048), (lettered(), 300)]
 )
@@ -102,7 +113,7 @@ def test_shared_tokens_change_no_score(
     assert cost.tokens + cost.saved_tokens == whole
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("name", BACKBONES)
 def test_other_families_are_exact_too(tiny: LanguageModel, name: str) -> None:
     """Gemma 3 with prompts longer than its sliding window."""
@@ -112,7 +123,7 @@ def test_other_families_are_exact_too(tiny: LanguageModel, name: str) -> None:
         assert agree(model, items, 512).saved_tokens > 0
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("either_way")
 def test_choices_of_unequal_length_on_a_shared_prompt(tiny: LanguageModel) -> None:
     """Branches of several padded lengths, some of them ending where the trunk does."""
     mixed = pd.concat(
@@ -131,7 +142,8 @@ def test_the_embedded_model_is_exact(embedded: LanguageModel) -> None:
 def test_little_to_share_compiles_nothing_more(
     tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "make_passes", lambda _: pytest.fail("passes were made"))
+    for made in ("make_passes", "make_packed"):
+        monkeypatch.setattr(engine, made, lambda _: pytest.fail("passes were made"))
     _, cost = scoring.score(tiny, lettered(3))
     assert cost.saved_tokens == 0
 
@@ -140,7 +152,7 @@ class Broken(Exception):
     pass
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("behind_a_cache")
 def test_a_family_without_the_pass_runs_plainly(
     tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +169,7 @@ def test_a_family_without_the_pass_runs_plainly(
     )
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("behind_a_cache")
 def test_a_cached_pass_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A family that forgets where a branch begins would otherwise give wrong scores in silence."""
     right = keras_hub.models.LlamaCausalLM.call_with_cache
@@ -172,22 +184,24 @@ def test_a_cached_pass_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatc
     assert cost.saved_tokens == 0
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("either_way")
 def test_compiled_functions_are_kept_and_use_the_weights_of_the_day() -> None:
     model, items = models.load("tiny_random"), few_shot()
     before, _ = scoring.score(model, items)
-    passes, forward = cached.make_passes(model), scoring.make_forward(model)
-    assert cached.make_passes(model) is passes and scoring.make_forward(model) is forward
+    makers = (cached.make_passes, packed.make_packed, scoring.make_forward)
+    made = [make(model) for make in makers]
+    assert all(make(model) is one for make, one in zip(makers, made, strict=True))
     for own in model.backbone.weights:
         own.assign(own.value * 1.5)
     after, cost = scoring.score(model, items)
     plain, _ = scoring.score(model, items, share_tokens=False)
     assert cost.saved_tokens > 0 and np.abs(after["logp"] - before["logp"]).max() > 0.01
     np.testing.assert_allclose(after["logp"], plain["logp"], atol=1e-3)
-    assert cached.make_passes(models.load("tiny_random")) is not passes
+    other = models.load("tiny_random")
+    assert all(make(other) is not one for make, one in zip(makers, made, strict=True))
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("either_way")
 def test_models_of_one_architecture_share_compiled_code_and_nothing_else() -> None:
     items = few_shot()
     first, second = models.load("tiny_random"), models.load("tiny_random")
@@ -210,7 +224,7 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("either_way")
 def test_an_interrupted_call_goes_on(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +250,7 @@ def test_an_interrupted_call_goes_on(
     pd.testing.assert_frame_equal(again, resumed)
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("either_way")
 def test_what_is_computed_is_what_was_expected(tiny: LanguageModel) -> None:
     for items in (few_shot(), lettered()):
         _, cost = scoring.score(tiny, items)
@@ -291,11 +305,11 @@ def test_trunks_save_the_most_there_is_to_save(sequences: set[tuple[int, ...]]) 
     assert saved == best_saving(sorted(sequences))
 
 
+@pytest.mark.usefixtures("behind_a_cache")
 def test_shapes_stay_few(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty subjects with as many prefixes compile no more than a handful."""
-    monkeypatch.setattr(scoring, "WORTH", 0)
     seen: set[tuple[str, tuple[int, ...]]] = set()
-    right = scoring.make_passes
+    right = engine.make_passes
 
     def watched(model: LanguageModel) -> cached.Passes:
         passes = right(model)
@@ -310,7 +324,7 @@ def test_shapes_stay_few(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -
 
         return replace(passes, trunk=trunk, branch=branch)
 
-    monkeypatch.setattr(scoring, "make_passes", watched)
+    monkeypatch.setattr(engine, "make_passes", watched)
     items = to_items(
         [
             f"Subject {s}. " + "word " * (20 + s % 7) + f"Question {q}? " + "x" * (q % 9)

@@ -7,39 +7,27 @@ an item share is scored, in one jitted forward pass that keeps only those positi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.runs import code_hash
-from sycophancy.scoring.cached import Passes, exact, make_passes
+from sycophancy.scoring.engine import (
+    MAX_LENGTHS,
+    Piece,
+    default_budget,
+    expected_tokens,
+    look,
+    make_engine,
+)
 from sycophancy.scoring.forward import make_forward
-from sycophancy.scoring.rows import (
-    Row,
-    batches,
-    build_rows,
-    choose_lengths,
-    chunks,
-    read_out,
-)
-from sycophancy.scoring.sharing import (
-    LENGTH_STEP,
-    Shapes,
-    Survey,
-    Trunk,
-    bundles,
-    shapes,
-    share,
-    survey,
-)
+from sycophancy.scoring.rows import build_rows, choose_lengths, chunks, read_out
+from sycophancy.scoring.sharing import LENGTH_STEP
 from sycophancy.scoring.store import PartialResults, choice_key
 
 __all__ = [
@@ -55,10 +43,7 @@ __all__ = [
     "score",
 ]
 
-MAX_LENGTHS = 4  # at most so many padded lengths in one call: each one is compiled
-WORTH = 4  # sharing tokens must save so many batches: its check and passes take seconds
 SCORE_COLUMNS = ["item_id", "choice", "text", "logp", "tokens"]
-Piece = tuple[list[Row], int, Callable[[], Any]]  # rows, padded tokens, their log-probabilities
 
 
 @dataclass(frozen=True)
@@ -99,9 +84,9 @@ def score(
 
     `store` is a folder where finished batches are kept: a later call with the same model goes on
     from there and recomputes nothing that it holds, whatever other items are asked for. Tokens that
-    many sequences begin with are computed once where that saves enough and the model's cached pass
-    is exact; `share_tokens=False` runs every sequence by itself. Raises InputError for a prompt
-    longer than the model's context, before any forward pass.
+    sequences begin with are computed once where that saves enough and is exact for the model: short
+    sequences are packed, long ones go on from a cache; `share_tokens=False` runs each by itself.
+    Raises InputError for a prompt longer than the model's context, before any forward pass.
     """
     began = time.monotonic()
     budget = tokens_per_batch or default_budget()
@@ -109,9 +94,9 @@ def score(
     code = code_hash(Path(__file__).parent.glob("*.py"))
     finished = PartialResults(store, f"{model.fingerprint}-{code}", ("logp", "tokens"))
     known = finished.read()
-    found = survey(model, items)
+    found = look(model, items)
     engine = make_engine(model, found, budget, share_tokens)
-    total, done, reused, padded, computed = found.tokens, 0, 0, 0, 0
+    total, done, reused, padded, computed = found.all.tokens, 0, 0, 0, 0
     pending: list[Piece] = []
 
     def tell() -> None:
@@ -130,17 +115,12 @@ def score(
     try:
         for chunk in chunks(items):
             rows = build_rows(model, chunk)
-            trunks, alone = share(rows) if engine.passes else ([], rows)
             old = {row.ids for row in rows if all(key in known for key, _, _ in row.targets)}
-            trunks = [replace(t, rows=tuple(r for r in t.rows if r.ids not in old)) for t in trunks]
-            trunks = [trunk for trunk in trunks if trunk.rows]
-            alone = [row for row in alone if row.ids not in old]
+            parts = engine.split(rows, old)
             skipped = sum(map(len, old))
-            done, reused = done + skipped, reused + skipped
-            computed += sum(len(row.ids) for row in alone)
-            computed += sum(len(t.ids) + sum(len(t.rest(r)) for r in t.rows) for t in trunks)
+            done, reused, computed = done + skipped, reused + skipped, computed + parts.tokens
             tell()
-            for piece in engine.run(alone, trunks):
+            for piece in engine.run(parts):
                 padded += piece[1]
                 # One batch is in flight while the last one is read: the device never waits.
                 pending.append(piece)
@@ -153,71 +133,6 @@ def score(
     saved = done - reused - computed
     cost = Cost(computed, padded, reused, time.monotonic() - began, saved)
     return assemble(model, items, finished.read()), cost
-
-
-@dataclass(frozen=True)
-class Engine:
-    """The passes of a call, its padded lengths, and tokens per batch and per cache."""
-
-    forward: Callable[..., Any]
-    passes: Passes | None
-    lengths: Shapes
-    budget: int
-    most_cached: int
-
-    def run(self, alone: list[Row], trunks: list[Trunk]) -> Iterator[Piece]:
-        """Start batch after batch; yield its rows, padded tokens and how to read the result."""
-        for batch, arrays in batches(alone, self.lengths.rows, self.budget):
-            logps = self.forward(*arrays)
-            yield batch, arrays[0].size, partial(np.asarray, logps)
-        if self.passes is None:
-            return
-        for bundle in bundles(trunks, self.lengths, self.budget, self.most_cached):
-            first, cache = self.passes.trunk(*bundle.arrays)
-            padded = bundle.arrays[0].size
-            for branches in bundle.branches:
-                logps = self.passes.branch(cache, *branches.arrays)
-
-                def read(
-                    bundle: Any = bundle,
-                    branches: Any = branches,
-                    first: Any = first,
-                    logps: Any = logps,
-                ) -> Any:
-                    """Return the log-probabilities of the rows of one batch of branches."""
-                    return bundle.read(branches, np.asarray(first), np.asarray(logps))
-
-                yield branches.rows, padded + branches.arrays[2].size, read
-                padded = 0
-
-
-def make_engine(model: LanguageModel, found: Survey, budget: int, share_tokens: bool) -> Engine:
-    """Return the passes for sequences of such lengths, with a cache where that is worth it."""
-    forward = make_forward(model)
-    if share_tokens and found.saved >= WORTH * budget:
-        lengths = shapes(found, most=MAX_LENGTHS)
-        if lengths.longest <= (model.context or lengths.longest) and exact(model):
-            passes = make_passes(model)
-            most = most_cache_bytes() // passes.token_bytes()
-            return Engine(forward, passes, lengths, budget, most)
-    plain = choose_lengths(found.all, most=MAX_LENGTHS, step=LENGTH_STEP)
-    return Engine(forward, None, Shapes(plain, [], []), budget, 0)
-
-
-def expected_tokens(model: LanguageModel, items: pd.DataFrame) -> int:
-    """Return the tokens that `score` will compute where the model's cached pass is exact."""
-    found = survey(model, items)
-    return found.tokens - (found.saved if found.saved >= WORTH * default_budget() else 0)
-
-
-def default_budget() -> int:
-    """Return the tokens of a batch: 2,048 on a CPU, 32,768 on an accelerator."""
-    return 2048 if jax.default_backend() == "cpu" else 32_768
-
-
-def most_cache_bytes() -> int:
-    """Return the bytes of keys and values in one batch: 1 GiB on a CPU, 4 on an accelerator."""
-    return (1 if jax.default_backend() == "cpu" else 4) << 30
 
 
 def assemble(

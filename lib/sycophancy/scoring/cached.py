@@ -136,11 +136,14 @@ def exact(model: LanguageModel) -> bool:
             gaps = differences(model)
         except Exception:  # a family without the pass fails in its own way; it has the plain one
             gaps = np.array([np.inf])
-        precise = jax.default_backend() == "cpu" and model.backbone.compute_dtype == "float32"
-        _exact[model.fingerprint] = bool(
-            gaps.max() <= TOLERANCE if precise else gaps.mean() <= ROUGH
-        )
+        _exact[model.fingerprint] = within_tolerance(model, gaps)
     return _exact[model.fingerprint]
+
+
+def within_tolerance(model: LanguageModel, gaps: np.ndarray) -> bool:
+    """Return whether differences of log-probabilities come from rounding."""
+    precise = jax.default_backend() == "cpu" and model.backbone.compute_dtype == "float32"
+    return bool(gaps.max() <= TOLERANCE if precise else gaps.mean() <= ROUGH)
 
 
 def differences(model: LanguageModel) -> np.ndarray:

@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
-from sycophancy.models import LanguageModel
-from sycophancy.scoring.rows import Row, build_rows, choose_lengths, chunks, common_prefix
+from sycophancy.scoring.rows import Row, choose_lengths, common_prefix
 
 BRANCH_COST = 4  # of one more branch besides its tokens, in tokens: measured on two cores
 LENGTH_STEP = 8  # padded lengths are multiples of this, those of branches apart
@@ -115,18 +113,13 @@ class Survey:
         parts = (self.alone, self.trunks, self.branches)
         return self.tokens - sum(n * count for part in parts for n, count in part.items())
 
-
-def survey(model: LanguageModel, items: pd.DataFrame) -> Survey:
-    """Return the lengths of all sequences of `items`; checks every item."""
-    found = Survey()
-    for chunk in chunks(items):
-        rows = build_rows(model, chunk)
+    def take(self, rows: list[Row]) -> None:
+        """Count rows that share what they can with each other."""
         trunks, alone = share(rows)
-        found.all.update(len(row.ids) for row in rows)
-        found.alone.update(len(row.ids) for row in alone)
-        found.trunks.update(len(trunk.ids) for trunk in trunks)
-        found.branches.update(len(t.rest(row)) for t in trunks for row in t.rows)
-    return found
+        self.all.update(len(row.ids) for row in rows)
+        self.alone.update(len(row.ids) for row in alone)
+        self.trunks.update(len(trunk.ids) for trunk in trunks)
+        self.branches.update(len(t.rest(row)) for t in trunks for row in t.rows)
 
 
 @dataclass(frozen=True)
