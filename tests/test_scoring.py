@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import keras_hub
 import numpy as np
 import pandas as pd
@@ -14,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sycophancy import scoring
+from sycophancy import models, scoring
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.scoring import rows, store
+from sycophancy.scoring import forward, rows, store
 from sycophancy.tiny import random_backbone
 
 PROMPTS = ["Is it so?", "Do you agree that 3 + 4 = 7?", "x" * 90, "A longer one. " * 12, "é😀"]
@@ -234,3 +235,19 @@ def test_padded_lengths_are_the_cheapest_there_are(counts: dict[int, int], most:
     chosen = scoring.choose_lengths(counts, most=most, step=16)
     assert len(chosen) <= most
     assert cost(tuple(chosen)) == min(cost(lengths) for lengths in possible)
+
+
+def test_logits_are_float32_whatever_the_model_computes_in() -> None:
+    """bfloat16 has eight bits: its logits around 20 would be multiples of 0.125."""
+    model = models.load("tiny_random", "bfloat16")
+    layer = model.backbone.token_embedding
+    hidden = np.random.default_rng(0).normal(size=(2, 3, layer.output_dim)) * 20
+    coarse = jnp.asarray(hidden, jnp.bfloat16)
+    found = forward.logits(model, coarse)
+    kernel = layer.embeddings if layer.tie_weights else layer.reverse_embeddings.value.T
+    weights = np.asarray(jnp.asarray(kernel, jnp.bfloat16), np.float64)
+    wanted = np.asarray(coarse, np.float64) @ weights.T
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-5, atol=1e-4)
+    assert found.dtype == jnp.float32 and layer.reverse_dtype is None
+    rounded = np.asarray(jnp.asarray(found, jnp.bfloat16), np.float64)
+    assert np.abs(rounded - wanted).max() > 0.01  # what it would have been

@@ -121,5 +121,18 @@ def log_probabilities(model: LanguageModel, hidden: Any, positions: Any, targets
 
 def logits_at(model: LanguageModel, hidden: Any, positions: Any) -> Any:
     """Return float32 logits (rows, places, vocabulary) of hidden states at int (rows, places)."""
-    hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
-    return model.backbone.token_embedding(hidden, reverse=True).astype(jnp.float32)
+    return logits(model, jnp.take_along_axis(hidden, positions[:, :, None], axis=1))
+
+
+def logits(model: LanguageModel, hidden: Any) -> Any:
+    """Return float32 logits (…, vocabulary) of hidden states (…, width).
+
+    The output layer computes in float32 whatever the number format of the model: in bfloat16,
+    logits between 16 and 32 are multiples of 0.125, coarser than the shifts that are measured.
+    """
+    layer = model.backbone.token_embedding
+    own, layer.reverse_dtype = layer.reverse_dtype, "float32"
+    try:
+        return layer(hidden, reverse=True).astype(jnp.float32)
+    finally:
+        layer.reverse_dtype = own

@@ -21,6 +21,7 @@ from sycophancy.scoring.cached import within_tolerance
 from sycophancy.scoring.forward import (
     architecture,
     kept,
+    logits,
     make_forward,
     on_weights,
     shared,
@@ -56,8 +57,8 @@ def compile_packed(model: LanguageModel) -> Callable[..., Any]:
         with with_weights(model, values), given(backbone, depths, mask):
             hidden = backbone(inputs, training=False)
             hidden = hidden.reshape(-1, hidden.shape[-1])[at]
-            logits = backbone.token_embedding(hidden[None], reverse=True)[0].astype(jnp.float32)
-        return logits[which, tokens] - jax.nn.logsumexp(logits, axis=-1)[which]
+            values = logits(model, hidden)
+        return values[which, tokens] - jax.nn.logsumexp(values, axis=-1)[which]
 
     return on_weights(model, packed)
 
