@@ -336,3 +336,16 @@ def test_shapes_stay_few(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -
     _, cost = scoring.score(tiny, items)
     assert cost.saved_tokens > 0
     assert len(seen) <= 24, sorted(seen)
+
+
+def test_questions_behind_long_examples_go_on_from_a_cache_and_others_are_packed() -> None:
+    examples = tuple(range(1, 201))
+    few_shot_rows = [Row((*examples, *range(q * 40, q * 40 + 40)), ()) for q in range(8, 60)]
+    two = [Row((*range(900, 1100), q), ()) for q in range(2)]
+    asked = [
+        Row((5, *range(q * 30, q * 30 + 40), letter), ()) for q in range(9) for letter in (1, 2)
+    ]
+    long = [Row(tuple(range(2000, 2000 + packing.LONGEST + 1)), ())]
+    short, rest = engine.divide([*few_shot_rows, *two, *asked, *long])
+    assert {row.ids for row in rest} == {row.ids for row in [*few_shot_rows, *long]}
+    assert {row.ids for row in short} == {row.ids for row in [*two, *asked]}

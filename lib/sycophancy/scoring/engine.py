@@ -24,6 +24,7 @@ from sycophancy.scoring.sharing import (
     Survey,
     Trunk,
     bundles,
+    cost_of_branches,
     even,
     shapes,
     share,
@@ -38,7 +39,7 @@ Piece = tuple[list[Row], int, Callable[[], Any]]  # rows, padded tokens, their l
 class Found:
     """What the rows of a call have in common.
 
-    `all` is of all rows, `long` of those that are too long to be packed, `packed` of the others.
+    `all` is of all rows, `packed` of those to pack, `long` of the others (see `divide`).
     """
 
     all: Survey = field(default_factory=Survey)
@@ -51,17 +52,32 @@ def look(model: LanguageModel, items: pd.DataFrame) -> Found:
     found = Found()
     for chunk in chunks(items):
         rows = build_rows(model, chunk)
-        short, long = by_length(rows)
+        short, long = divide(rows)
         found.all.take(rows)
         found.long.take(long)
         found.packed.take(short)
     return found
 
 
-def by_length(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows that can be packed, and those that are too long."""
-    short = [row for row in rows if len(row.ids) <= packing.LONGEST]
-    return short, [row for row in rows if len(row.ids) > packing.LONGEST]
+def divide(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows to pack, and those that are too long or better off behind a cache.
+
+    Few-shot examples that many questions follow are computed once behind a cache, but once for
+    every packed sequence that they open.
+    """
+    cached = {row.ids for trunk in share(rows)[0] if better_cached(trunk) for row in trunk.rows}
+    short = [r for r in rows if len(r.ids) <= packing.LONGEST and r.ids not in cached]
+    packed = {row.ids for row in short}
+    return short, [row for row in rows if row.ids not in packed]
+
+
+def better_cached(trunk: Trunk) -> bool:
+    """Return whether packing would compute more than the trunk once and a branch for each row."""
+    lengths = [len(row.ids) for row in trunk.rows]
+    if max(lengths) > packing.LONGEST:
+        return True
+    branches = cost_of_branches(lengths, len(trunk.ids))
+    return branches < sum(len(one.ids) for one in pack(trunk.rows, packing.MOST))
 
 
 @dataclass(frozen=True)
@@ -101,7 +117,7 @@ class Engine:
 
         Trunks are found among all, so that a call that goes on has the shapes it had.
         """
-        short, rows = by_length(rows) if self.packed else ([], rows)
+        short, rows = divide(rows) if self.packed else ([], rows)
         packs = pack([row for row in short if row.ids not in old], self.pack_length)
         trunks, alone = share(rows) if self.passes else ([], rows)
         trunks = [replace(t, rows=tuple(r for r in t.rows if r.ids not in old)) for t in trunks]

@@ -1,7 +1,7 @@
-"""Which rows begin with the same tokens, and the batches that compute those once.
+"""Which long rows begin with the same tokens, and the batches that compute those once.
 
-Few-shot prompts share their examples with every question of a subject; lettered answers of one
-item share everything but the letter. Both are found from the token ids alone.
+Few-shot prompts share their examples with every question of a subject; that is found from the token
+ids alone. Short rows are packed instead (`packing.py`).
 """
 
 from __future__ import annotations
@@ -70,13 +70,14 @@ def share(rows: list[Row]) -> tuple[list[Trunk], list[Row]]:
 
 
 def saving(lengths: list[int], shared: int) -> int:
-    """Return how many padded tokens less rows of such lengths take with `shared` tokens as trunk.
+    """Return how many padded tokens less such rows take with `shared` tokens as trunk."""
+    return sum(map(padded, lengths)) - cost_of_branches(lengths, shared)
 
-    BRANCH_COST is counted for each row.
-    """
+
+def cost_of_branches(lengths: list[int], shared: int) -> int:
+    """Return the padded tokens of a trunk and its branches; BRANCH_COST is counted for each row."""
     branches = [padded_branch(length - shared) for length in lengths]
-    whole = padded(shared) + sum(branches) + len(branches) * BRANCH_COST
-    return sum(map(padded, lengths)) - whole
+    return padded(shared) + sum(branches) + len(branches) * BRANCH_COST
 
 
 def padded(tokens: int) -> int:
