@@ -22,11 +22,11 @@ from sycophancy import benchmarks, decoding, models, runs
 from sycophancy.benchmarks import grading
 
 
-def kerashub_loop(model: models.LanguageModel, closed_by: Sequence[int], over: Any) -> Any:
+def kerashub_loop(model: models.LanguageModel, closed_by: Sequence[int], *_: Any) -> Any:
     """Return KerasHub's loop, made once: it would be traced anew in every call, ours is kept."""
     key = tuple(closed_by)
     if key not in _made:
-        _made[key] = decoding.kerashub_loop(model, closed_by, over)
+        _made[key] = decoding.kerashub_loop(model, closed_by)
     return _made[key]
 
 

@@ -61,6 +61,16 @@ def test_prompts_together_give_what_each_gives_alone(tiny: models.LanguageModel)
         assert alone.iloc[0].tolist() == together.iloc[row].tolist()
 
 
+def test_prompts_padded_further_give_the_same(tiny: models.LanguageModel) -> None:
+    prompts = [[5, 9, 40, 7], [8] * 20]
+    ids = decoding.make_generate(tiny)(prompts, 6)
+    for lengths in ([64, 96], [96]):
+        assert decoding.make_generate(tiny, lengths=lengths)(prompts, 6) == ids
+    # fewer lengths than there are, where a shape costs more than its padding
+    grouped, sizes = [[0, 1], [2], [3]], [70, 40, 39, 3]
+    assert decoding.padded_lengths(grouped, sizes) == [96]
+
+
 def test_a_text_ends_before_its_stop_string_also_where_it_spans_tokens() -> None:
     tokenizer = Tokenizer.from_str(models.load("tiny_random").files[OUR_TOKENIZER])
     ids = tokenizer.encode("yes\n\nQ: more").ids
@@ -107,7 +117,9 @@ def test_texts_are_those_of_kerashubs_own_loop(
     with monkeypatch.context() as patched:
         patched.setattr(loops, "kerashub_loop", lambda *_: pytest.fail("KerasHub's loop ran"))
         ours = decoding.greedy(tiny, prompts, max_tokens=max_tokens, stop=stop)
-    monkeypatch.setattr(decoding, "make_generate", decoding.kerashub_loop)
+    monkeypatch.setattr(
+        decoding, "make_generate", lambda model, closed, *_: decoding.kerashub_loop(model, closed)
+    )
     theirs = decoding.greedy(tiny, prompts, max_tokens=max_tokens, stop=stop)
     assert ours.values.tolist() == theirs.values.tolist()
     assert "end" in set(ours["ended"]) if ends else "cap" in set(ours["ended"])
@@ -189,7 +201,7 @@ def test_a_compiled_loop_uses_the_weights_of_the_day() -> None:
     before = generate(ids, 12)
     for own in model.backbone.weights:
         own.assign(own.value * 1.5)
-    theirs = decoding.kerashub_loop(model, (), lambda _: False)
+    theirs = decoding.kerashub_loop(model, ())
     assert generate(ids, 12) == theirs(ids, 12) != before
 
 

@@ -219,12 +219,16 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_written(
 @given(
     st.dictionaries(st.integers(1, 120), st.integers(1, 9), min_size=1, max_size=9),
     st.integers(1, 3),
+    st.sampled_from([0, 40, 1000]),
 )
-def test_padded_lengths_are_the_cheapest_there_are(counts: dict[int, int], most: int) -> None:
+def test_padded_lengths_are_the_cheapest_there_are(
+    counts: dict[int, int], most: int, price: int
+) -> None:
     """Against trying every set of multiples of 16."""
 
     def cost(lengths: tuple[int, ...]) -> int:
-        return sum(n * min(p for p in lengths if p >= size) for size, n in counts.items())
+        padded = sum(n * min(p for p in lengths if p >= size) for size, n in counts.items())
+        return padded + price * len(lengths)
 
     sizes = sorted({-(-size // 16) * 16 for size in counts})
     possible = [
@@ -232,7 +236,7 @@ def test_padded_lengths_are_the_cheapest_there_are(counts: dict[int, int], most:
         for k in range(min(most, len(sizes)))
         for some in itertools.combinations(sizes[:-1], k)
     ]
-    chosen = scoring.choose_lengths(counts, most=most, step=16)
+    chosen = scoring.choose_lengths(counts, most=most, step=16, price=price)
     assert len(chosen) <= most
     assert cost(tuple(chosen)) == min(cost(lengths) for lengths in possible)
 

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -19,12 +20,19 @@ from typing import Any
 import pandas as pd
 from tokenizers import Tokenizer
 
-from sycophancy.decoding.loops import LOOK, batch_size, kerashub_loop, make_generate, own_loop
+from sycophancy.decoding.loops import (
+    LOOK,
+    STEP,
+    batch_size,
+    kerashub_loop,
+    make_generate,
+    own_loop,
+)
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.runs import code_hash, write_json
-from sycophancy.scoring import Progress
+from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
 
 __all__ = [
     "COLUMNS",
@@ -37,9 +45,11 @@ __all__ = [
     "kerashub_loop",
     "make_generate",
     "own_loop",
+    "padded_lengths",
 ]
 
 COLUMNS = ["prompt", "text", "tokens", "ended"]
+SHAPE = 2  # shapes that a padded length of prompts has: reading them, and going on
 MOST_CLOSING = 16  # KerasHub's loop, where it is used, compares every token with each of them
 
 
@@ -92,15 +102,18 @@ def greedy(
         if on_progress:
             on_progress(Progress(len(rows), len(encoded), reused, time.monotonic() - began))
 
+    sizes = [len(ids) for ids in encoded]
+    grouped = list(batches(fresh, sizes))
     tell()
     if fresh:
         closed_by = closing(tokenizer, stop)
-        generate = make_generate(model, closed_by, partial(stopped, tokenizer, stop))
-    for batch in batches(fresh, [len(ids) for ids in encoded]):
+        over = partial(stopped, tokenizer, stop)
+        generate = make_generate(model, closed_by, over, padded_lengths(grouped, sizes))
+    for batch in grouped:
         found = generate([encoded[index] for index in batch], max_tokens)
         for index, new in zip(batch, found, strict=True):
-            over = next((at + 1 for at, token in enumerate(new) if token in closed_by), len(new))
-            rows[index] = [prompts[index], *cut(new[:over], tokenizer, model.end, max_tokens, stop)]
+            end = next((at + 1 for at, token in enumerate(new) if token in closed_by), len(new))
+            rows[index] = [prompts[index], *cut(new[:end], tokenizer, model.end, max_tokens, stop)]
             place = places[index]
             if place is not None:
                 write_json(place, rows[index])
@@ -126,6 +139,13 @@ def batches(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]
     ordered = sorted(places, key=lambda place: (-lengths[place], place))
     for begin in range(0, len(ordered), batch_size()):
         yield ordered[begin : begin + batch_size()]
+
+
+def padded_lengths(grouped: Sequence[Sequence[int]], sizes: Sequence[int]) -> list[int]:
+    """Return few lengths to pad the prompts of batches to: one more must save its compiling."""
+    longest = Counter(max(sizes[place] for place in batch) for batch in grouped)
+    tokens = {size: count * batch_size() for size, count in longest.items()}
+    return choose_lengths(tokens, most=MAX_LENGTHS, step=STEP, price=SHAPE * shape_cost())
 
 
 def closing(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[int, ...]:

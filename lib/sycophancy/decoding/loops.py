@@ -33,16 +33,22 @@ def make_generate(
     model: LanguageModel,
     closed_by: Sequence[int] = (),
     over: Over = lambda ids: False,
+    lengths: Sequence[int] = (),
 ) -> Generate:
     """Return a function from prompts in ids to the ids that follow each, end token included.
 
     It may end as soon as every row has the end token or one of `closed_by`, or is `over`; what
-    follows them in a row is then of no meaning.
+    follows them in a row is then of no meaning. Prompts are padded to the first of the ascending
+    `lengths` with room for a batch, where there is one: each length is compiled.
     """
-    return (own_loop if exact(model) else kerashub_loop)(model, closed_by, over)
+    if exact(model):
+        return own_loop(model, closed_by, over, lengths)
+    return kerashub_loop(model, closed_by)
 
 
-def own_loop(model: LanguageModel, closed_by: Sequence[int], over: Over) -> Generate:
+def own_loop(
+    model: LanguageModel, closed_by: Sequence[int], over: Over, lengths: Sequence[int] = ()
+) -> Generate:
     """Return a generate whose rows go on from their own ends until the last of them is over."""
     begin, go_on = kept(model, "decoding", lambda: compile_loop(model))
     size = model.backbone.token_embedding.input_dim
@@ -52,14 +58,15 @@ def own_loop(model: LanguageModel, closed_by: Sequence[int], over: Over) -> Gene
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
         """Return the ids that follow each prompt of one batch."""
         longest, context = max(map(len, prompts)), model.context or sys.maxsize
-        ids, mask = padded(prompts, min(multiple(longest), context))
+        length = next((n for n in lengths if n >= longest), multiple(longest))
+        ids, mask = padded(prompts, min(length, context))
         # room for both, each rounded up: few shapes
-        room = min(multiple(longest) + multiple(max_tokens), context)
+        room = min(length + multiple(max_tokens), context)
         blank = np.zeros((len(ids), room), np.int32)
-        lengths = mask.sum(1, dtype=np.int32)
-        state = begin(ids, lengths, closes, blank)
+        sizes = mask.sum(1, dtype=np.int32)
+        state = begin(ids, sizes, closes, blank)
         for most in (*range(LOOK, max_tokens, LOOK), max_tokens):
-            state = go_on(state, lengths, closes, np.int32(most))
+            state = go_on(state, sizes, closes, np.int32(most))
             rows = np.asarray(state[1])[: len(prompts), :most].tolist()
             ended = np.asarray(state[2])[: len(prompts)]
             if all(done or over(row) for done, row in zip(ended, rows, strict=True)):
@@ -124,7 +131,7 @@ def with_room(cache: Any, larger: Any) -> Any:
     return jnp.pad(cache, [(0, b - a) for a, b in zip(cache.shape, larger.shape, strict=True)])
 
 
-def kerashub_loop(model: LanguageModel, closed_by: Sequence[int], _: Over) -> Generate:
+def kerashub_loop(model: LanguageModel, closed_by: Sequence[int]) -> Generate:
     """Return a generate by KerasHub's own, for families whose cached pass is not known to be exact.
 
     It begins at the end of the shortest prompt, takes all rows on at one index and is never looked

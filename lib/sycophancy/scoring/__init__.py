@@ -24,6 +24,7 @@ from sycophancy.scoring.engine import (
     expected_tokens,
     look,
     make_engine,
+    shape_cost,
 )
 from sycophancy.scoring.forward import make_forward
 from sycophancy.scoring.rows import build_rows, choose_lengths, chunks, read_out
@@ -41,6 +42,7 @@ __all__ = [
     "expected_tokens",
     "make_forward",
     "score",
+    "shape_cost",
 ]
 
 SCORE_COLUMNS = ["item_id", "choice", "text", "logp", "tokens"]

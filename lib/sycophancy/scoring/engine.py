@@ -175,13 +175,13 @@ def make_engine(model: LanguageModel, found: Found, budget: int, share_tokens: b
         if packed_exact(model, size, length):
             packed, rest = make_packed(model), found.long
     if share_tokens and rest.trunks and rest.saved >= WORTH * budget:
-        lengths = shapes(rest, most=MAX_LENGTHS)
+        lengths = shapes(rest, most=MAX_LENGTHS, price=shape_cost())
         if lengths.longest <= (model.context or lengths.longest) and exact(model):
             passes = make_passes(model)
             most = most_cache_bytes() // passes.token_bytes()
             return Engine(forward, packed, passes, size, length, lengths, budget, most)
-    plain = Shapes(choose_lengths(rest.all, most=MAX_LENGTHS, step=LENGTH_STEP), [], [])
-    return Engine(forward, packed, None, size, length, plain, budget, 0)
+    plain = choose_lengths(rest.all, most=MAX_LENGTHS, step=LENGTH_STEP, price=shape_cost())
+    return Engine(forward, packed, None, size, length, Shapes(plain, [], []), budget, 0)
 
 
 def saved_by_packing(model: LanguageModel, found: Found) -> int:
@@ -215,6 +215,14 @@ def expected_tokens(model: LanguageModel, items: pd.DataFrame) -> int:
 def default_budget() -> int:
     """Return the tokens of a batch: 2,048 on a CPU, 32,768 on an accelerator."""
     return 2048 if jax.default_backend() == "cpu" else 32_768
+
+
+def shape_cost() -> int:
+    """Return the tokens that could be computed while one more shape is traced and compiled.
+
+    Some four seconds of the embedded model on two cores, and on an accelerator.
+    """
+    return 3000 if jax.default_backend() == "cpu" else 300_000
 
 
 def most_cache_bytes() -> int:

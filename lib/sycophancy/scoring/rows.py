@@ -84,21 +84,23 @@ def build_rows(model: LanguageModel, items: pd.DataFrame) -> list[Row]:
     return [Row(ids, tuple(targets)) for ids, targets in rows.items()]
 
 
-def choose_lengths(counts: dict[int, int], *, most: int, step: int) -> list[int]:
+def choose_lengths(counts: dict[int, int], *, most: int, step: int, price: float = 0) -> list[int]:
     """Return at most `most` padded lengths, multiples of `step`, with the least padding.
 
-    Exact, by dynamic programming over the multiples of `step` that occur; ascending.
+    One more length must save more than `price` tokens. Exact, by dynamic programming over the
+    multiples of `step` that occur; ascending.
     """
     tally: dict[int, int] = {}
     for length, count in counts.items():
         rounded = -(-length // step) * step
         tally[rounded] = tally.get(rounded, 0) + count
     sizes = sorted(tally)
-    if len(sizes) <= most:
+    if not sizes or (len(sizes) <= most and not price):
         return sizes
     before = np.concatenate([[0], np.cumsum([tally[size] for size in sizes])])
     # best[j]: least padded tokens for the sizes up to j, the last padded length being sizes[j].
     best = [(int(before[j + 1] * sizes[j]), [sizes[j]]) for j in range(len(sizes))]
+    found = [best[-1]]
     for _ in range(most - 1):
         best = [
             min(
@@ -113,7 +115,8 @@ def choose_lengths(counts: dict[int, int], *, most: int, step: int) -> list[int]
             )
             for j in range(len(sizes))
         ]
-    return best[-1][1]
+        found.append(best[-1])
+    return min(found, key=lambda way: way[0] + price * len(way[1]))[1]
 
 
 def batches(

@@ -137,15 +137,18 @@ class Shapes:
         return self.trunks[-1] + self.branches[-1]
 
 
-def shapes(found: Survey, *, most: int) -> Shapes:
-    """Return the padded lengths for rows that share what can be shared, at most `most` of each."""
+def shapes(found: Survey, *, most: int, price: float = 0) -> Shapes:
+    """Return the padded lengths for rows that share what can be shared, at most `most` of each.
+
+    One more must save more than `price` tokens.
+    """
     branches: Counter[int] = Counter()
     for tokens, count in found.branches.items():
         branches[padded_branch(tokens)] += count
     return Shapes(
-        choose_lengths(found.alone, most=most, step=LENGTH_STEP),
-        choose_lengths(found.trunks, most=most, step=LENGTH_STEP),
-        choose_lengths(branches, most=MAX_BRANCH_LENGTHS, step=1),
+        choose_lengths(found.alone, most=most, step=LENGTH_STEP, price=price),
+        choose_lengths(found.trunks, most=most, step=LENGTH_STEP, price=price),
+        choose_lengths(branches, most=MAX_BRANCH_LENGTHS, step=1, price=price),
     )
 
 
