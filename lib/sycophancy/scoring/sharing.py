@@ -140,7 +140,8 @@ class Shapes:
 def shapes(found: Survey, *, most: int, price: float = 0) -> Shapes:
     """Return the padded lengths for rows that share what can be shared, at most `most` of each.
 
-    One more must save more than `price` tokens.
+    One more of rows or trunks must save more than `price` tokens; branches are short, and padding
+    them to one length would take half as much again.
     """
     branches: Counter[int] = Counter()
     for tokens, count in found.branches.items():
@@ -148,7 +149,7 @@ def shapes(found: Survey, *, most: int, price: float = 0) -> Shapes:
     return Shapes(
         choose_lengths(found.alone, most=most, step=LENGTH_STEP, price=price),
         choose_lengths(found.trunks, most=most, step=LENGTH_STEP, price=price),
-        choose_lengths(branches, most=MAX_BRANCH_LENGTHS, step=1, price=price),
+        choose_lengths(branches, most=MAX_BRANCH_LENGTHS, step=1),
     )
 
 
