@@ -15,6 +15,7 @@ import numpy as np
 
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import Row, common_prefix
+from sycophancy.scoring.sharing import power_of_two
 
 LONGEST = 256  # rows of more tokens are not packed: attention within a sequence costs its square
 MOST = 512  # tokens of a packed sequence
@@ -170,7 +171,7 @@ def packed_arrays(
                 for slot, (_, _, token) in zip(read, row.targets, strict=True)
             ]
             found[-1].append([pairs.setdefault(pair, len(pairs)) for pair in wanted])
-    room = 1 << (max(1, len(pairs), len(slots)) - 1).bit_length()
+    room = power_of_two(max(1, len(pairs), len(slots)))
     at, which, tokens = np.zeros((3, room), np.int32)
     at[: len(slots)] = list(slots)
     which[: len(pairs)] = [place for place, _ in pairs]
