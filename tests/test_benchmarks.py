@@ -420,14 +420,19 @@ def test_a_question_that_does_not_fit_alone_is_named_before_any_work(
     named = zero.sort_values("prompt", key=lambda texts: texts.map(len))["item_id"].iloc[-1]
     small = replace(tiny, context=int(longest) - 1)
     with pytest.raises(
-        InputError, match=f"Item {re.escape(named)} has {longest} tokens.*no example cut"
+        InputError,
+        match=f"Item {re.escape(named)} has {longest} tokens.*no example cut it still has {longest}"
+        r"\. Leave the question out, or choose",
     ):
         benchmarks.answer(small, zero)
-    with pytest.raises(InputError, match="with its 2 examples cut it still has"):
+    with pytest.raises(InputError, match=r"with its 2 examples cut it still has \d+\. Leave"):
         benchmarks.answer(small, items[items["shots"] == 2])
     chain = benchmarks.items(["mmlu"], shots=(0,), chain=["mmlu"], n=1, max_tokens=900)
     with pytest.raises(InputError, match=r"900 of them to be generated\. Lower MAX_TOKENS"):
         benchmarks.answer(replace(tiny, context=800), chain)
+    both = benchmarks.items(["mmlu", "bbh"], shots=(0,), n=1)  # of which BBH has numbers and lists
+    with pytest.raises(InputError, match="only encodes, so that its answers cannot be read"):
+        benchmarks.answer(replace(tiny, decode=None), both)
 
 
 # --- answers --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,12 @@ def plain(model: models.LanguageModel, prompt: str, tokens: int) -> str:
         if int(logits.argmax()) in model.end:
             break
         new.append(int(logits.argmax()))
-    return str(
-        Tokenizer.from_str(model.files[OUR_TOKENIZER]).decode(new, skip_special_tokens=False)
-    )
+    return str(reader(model).decode(new, skip_special_tokens=False))
+
+
+def reader(model: models.LanguageModel) -> Tokenizer:
+    """The model's tokenizer, from its file."""
+    return Tokenizer.from_str(model.files[OUR_TOKENIZER])
 
 
 def test_it_is_what_a_loop_of_full_forward_passes_gives(tiny: models.LanguageModel) -> None:
@@ -72,12 +76,13 @@ def test_prompts_padded_further_give_the_same(tiny: models.LanguageModel) -> Non
 
 
 def test_a_text_ends_before_its_stop_string_also_where_it_spans_tokens() -> None:
-    tokenizer = Tokenizer.from_str(models.load("tiny_random").files[OUR_TOKENIZER])
-    ids = tokenizer.encode("yes\n\nQ: more").ids
-    assert decoding.cut(ids, tokenizer, (), 50, ["\n\nQ"]) == ("yes", 6, "stop")
-    assert decoding.cut(ids, tokenizer, (), 3, ["\n\nQ"]) == ("yes", 3, "cap")
-    assert decoding.cut([*ids[:3], 0, *ids], tokenizer, (0,), 50, ["\n\nQ"]) == ("yes", 3, "end")
-    assert decoding.cut(ids, tokenizer, (), 50, []) == ("yes\n\nQ: more", len(ids), "cap")
+    model = models.load("tiny_random")
+    decode = decoding.decoder(model)
+    ids = reader(model).encode("yes\n\nQ: more").ids
+    assert decoding.cut(ids, decode, (), 50, ["\n\nQ"]) == ("yes", 6, "stop")
+    assert decoding.cut(ids, decode, (), 3, ["\n\nQ"]) == ("yes", 3, "cap")
+    assert decoding.cut([*ids[:3], 0, *ids], decode, (0,), 50, ["\n\nQ"]) == ("yes", 3, "end")
+    assert decoding.cut(ids, decode, (), 50, []) == ("yes\n\nQ: more", len(ids), "cap")
 
 
 def test_a_batch_is_over_when_every_text_has_its_stop_string(
@@ -89,7 +94,7 @@ def test_a_batch_is_over_when_every_text_has_its_stop_string(
     assert found["text"].tolist() == [text.split(word)[0] for text in whole]
     assert found["ended"].eq("stop").all()
     monkeypatch.setattr(decoding, "MOST_CLOSING", 10_000)  # the word is in many tokens
-    closed_by = decoding.closing(Tokenizer.from_str(tiny.files[OUR_TOKENIZER]), [word])
+    closed_by = decoding.closing(tiny, [word])
     prompt = [[*tiny.start, *tiny.encode(PROMPTS[:1])[0]]]
     full = decoding.make_generate(tiny)(prompt, 40)[0]
     ended = decoding.make_generate(tiny, closed_by)(prompt, 40)[0]
@@ -206,11 +211,12 @@ def test_a_compiled_loop_uses_the_weights_of_the_day() -> None:
 
 
 def test_tokens_that_hold_a_stop_string_are_found() -> None:
-    tokenizer = Tokenizer.from_str(models.load("tiny_random").files[OUR_TOKENIZER])
+    model = models.load("tiny_random")
+    tokenizer = reader(model)
     size = range(tokenizer.get_vocab_size())
     held = [i for i in size if "\n" in tokenizer.decode([i], skip_special_tokens=False)]
-    assert held and decoding.closing(tokenizer, ["\n"]) == tuple(held[: decoding.MOST_CLOSING])
-    assert decoding.closing(tokenizer, []) == () == decoding.closing(tokenizer, ["\nQ: no token"])
+    assert held and decoding.closing(model, ["\n"]) == tuple(held[: decoding.MOST_CLOSING])
+    assert decoding.closing(model, []) == () == decoding.closing(model, ["\nQ: no token"])
 
 
 def test_finished_prompts_are_not_decoded_again(
@@ -222,6 +228,29 @@ def test_finished_prompts_are_not_decoded_again(
     assert both.iloc[:2].equals(first) and (told[-1].done, told[-1].reused) == (3, 2)
     monkeypatch.setattr(decoding, "make_generate", None)  # whoever decodes again fails
     assert decoding.greedy(tiny, PROMPTS, max_tokens=4, store=tmp_path).equals(both)
+
+
+def test_a_chat_template_that_writes_the_start_token_has_it_once(
+    tiny: models.LanguageModel,
+) -> None:
+    start = tuple(tiny.encode(["<"])[0])
+    opened, bare = "<2 + 2 =", "2 + 2 ="
+    both = decoding.greedy(replace(tiny, start=start), [opened, bare], max_tokens=6)
+    assert both["text"].tolist() == [plain(tiny, opened, 6)] * 2
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, True])
+def test_a_number_of_tokens_that_cannot_be_is_named(tiny: models.LanguageModel, wrong: Any) -> None:
+    with pytest.raises(InputError, match=f"max_tokens is {wrong}: give a whole number from 1"):
+        decoding.greedy(tiny, PROMPTS, max_tokens=wrong)
+
+
+def test_a_damaged_text_in_the_store_is_named(tiny: models.LanguageModel, tmp_path: Path) -> None:
+    decoding.greedy(tiny, PROMPTS[:1], max_tokens=2, store=tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text("[")
+    with pytest.raises(InputError, match=rf"{path.name} is damaged .*: delete it and run again"):
+        decoding.greedy(tiny, PROMPTS[:1], max_tokens=2, store=tmp_path)
 
 
 def test_what_does_not_fit_the_context_is_refused_before_anything_runs(

@@ -1,16 +1,24 @@
-"""Tokenizers: against Hugging Face on the same files."""
+"""Tokenizers: against Hugging Face on the same files, and KerasHub's own both ways."""
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sentencepiece
+from tokenizers import pre_tokenizers
 
 import hf_folder
-from sycophancy import encoders
+from sycophancy import decoding, encoders, models
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
+from sycophancy.quiet import keras_hub
+
+TEXTS = ["The main language of Russia is Russian.", "I disagree; is 2 + 2 equal to 4?"]
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SMOLLM2 = json.loads((FIXTURES / "smollm2_reference.json").read_text(encoding="utf-8"))
@@ -62,3 +70,57 @@ def test_padding_and_truncation_settings_of_a_tokenizer_file_are_ignored(tmp_pat
     }  # fmt: skip
     (folder / "tokenizer.json").write_text(json.dumps(raw))
     assert len(encoders.for_preset(str(folder)).encode(["a long text"])[0]) == 11
+
+
+def byte_pairs() -> Any:
+    """KerasHub's byte-pair tokenizer with one id a byte, a pair, and a start and end token."""
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "Th", "<|endoftext|>"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    return keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=["T h"])
+
+
+def pieces() -> Any:
+    """KerasHub's SentencePiece tokenizer, of a vocabulary trained on a few sentences."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS * 20), model_writer=written, vocab_size=300,
+        byte_fallback=True, pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>",
+        eos_piece="<eos>", bos_piece="<bos>", minloglevel=2, hard_vocab_limit=False,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=False,
+    )  # fmt: skip
+    return keras_hub.models.GemmaTokenizer(proto=written.getvalue())
+
+
+def write_preset(folder: Path, tokenizer: Any) -> None:
+    """A KerasHub preset of random weights with this tokenizer."""
+    backbone = keras_hub.models.Gemma3Backbone(
+        vocabulary_size=tokenizer.vocabulary_size(), image_size=16, num_layers=1,
+        num_query_heads=2, num_key_value_heads=1, hidden_dim=16, intermediate_dim=32, head_dim=8,
+        vision_encoder=None,
+    )  # fmt: skip
+    backbone.save_to_preset(str(folder))
+    tokenizer.save_to_preset(str(folder))
+
+
+@pytest.mark.parametrize("make", [byte_pairs, pieces])
+def test_kerashubs_own_tokenizers_give_text_for_what_they_encode(
+    make: Callable[[], Any], tmp_path: Path
+) -> None:
+    write_preset(tmp_path, make())
+    codec = encoders.for_preset(str(tmp_path))
+    assert not codec.files  # not one of tokenizers' own
+    texts = [*TEXTS, "", "2 + 2 = 4\n\nQ: really?", "naïve café"]
+    encoded = codec.encode(texts)
+    assert codec.decode(encoded) == texts
+    assert codec.decode([]) == [] and codec.decode([[]]) == [""]
+    assert max(max(row, default=0) for row in encoded) < codec.vocabulary
+    # an embedding may be padded to more rows than there are ids
+    assert codec.decode([[*encoded[0], codec.vocabulary + 5]]) == texts[:1]
+
+
+def test_answers_of_a_kerashub_preset_can_be_read(tmp_path: Path) -> None:
+    write_preset(tmp_path, pieces())
+    model = models.load(str(tmp_path))
+    found = decoding.greedy(model, ["2 + 2 ="], max_tokens=5, stop=["\n"])
+    (text,) = found["text"]
+    assert set(found["ended"]) <= {"stop", "end", "cap"} and isinstance(text, str)

@@ -44,18 +44,24 @@ PRESET_CHATS = {
 }
 
 
+Encode = Callable[[Sequence[str]], list[list[int]]]
+Decode = Callable[[Sequence[Sequence[int]]], list[str]]
+
+
 @dataclass(frozen=True)
 class TextCodec:
     """A tokenizer with what scoring needs to know of it.
 
-    `encode` maps n strings to n lists of ids, no start token; `start` are the ids that open a
-    sequence, `end` those that close an answer; `chat_template` is a Jinja template or None; `bos`
-    and `eos` are the strings it may name; `identity` is a hash of the vocabulary and rules; `files`
-    are {name: text} of what a folder needs to give the same tokenizer again (empty where that is
-    KerasHub's affair).
+    `encode` maps n strings to n lists of ids, no start token, `decode` lists of ids to strings;
+    `vocabulary` is the number of ids; `start` are those that open a sequence, `end` those that
+    close an answer; `chat_template` is a Jinja template or None; `bos` and `eos` are the strings it
+    may name; `identity` is a hash of the vocabulary and rules; `files` are {name: text} of what
+    a folder needs to give the same tokenizer again (empty where that is KerasHub's affair).
     """
 
-    encode: Callable[[Sequence[str]], list[list[int]]]
+    encode: Encode
+    decode: Decode
+    vocabulary: int
     start: tuple[int, ...]
     identity: str
     chat_template: str | None = None
@@ -99,6 +105,10 @@ def from_tokenizers(
         encode=lambda texts: [
             e.ids for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)
         ],
+        decode=lambda rows: tokenizer.decode_batch(
+            [list(row) for row in rows], skip_special_tokens=False
+        ),
+        vocabulary=tokenizer.get_vocab_size(),
         start=tuple(full[:at]),
         identity=hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:16],
         chat_template=chat_template,
@@ -122,6 +132,14 @@ def from_keras_hub(preset: str) -> TextCodec:
         rows = out.to_list() if hasattr(out, "to_list") else out
         return [[int(token) for token in row] for row in rows]
 
+    size = int(tokenizer.vocabulary_size())
+
+    def decode(rows: Sequence[Sequence[int]]) -> list[str]:
+        """Return the text of each list of ids; those past the vocabulary (padding) have none."""
+        known = [[int(token) for token in row if token < size] for row in rows]
+        texts = iter(tokenizer.detokenize([row for row in known if row]) if any(known) else [])
+        return [text_of(next(texts)) if row else "" for row in known]
+
     start_id = getattr(tokenizer, "start_token_id", None)
     bos = getattr(tokenizer, "start_token", None)
     eos = getattr(tokenizer, "end_token", None)
@@ -130,13 +148,21 @@ def from_keras_hub(preset: str) -> TextCodec:
     template = next((t for p, t in PRESET_CHATS.items() if name.startswith(p)), None)
     return TextCodec(
         encode=encode,
+        decode=decode,
+        vocabulary=size,
         start=() if start_id is None else (int(start_id),),
-        identity=f"{type(tokenizer).__name__}-{tokenizer.vocabulary_size()}",
+        identity=f"{type(tokenizer).__name__}-{size}",
         chat_template=template if "instruct" in name else None,
         bos=_token_text(bos),
         eos=_token_text(eos),
         end=() if end is None else (int(end),),
     )
+
+
+def text_of(text: Any) -> str:
+    """Return a text that KerasHub gives as a string, as bytes or as a tensor of one."""
+    text = text.numpy() if hasattr(text, "numpy") else text
+    return text.decode("utf-8", errors="replace") if isinstance(text, bytes) else str(text)
 
 
 def read_json(preset: str, filename: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from sycophancy import encoders
+from sycophancy.encoders import Decode, Encode
 from sycophancy.errors import InputError, unknown
 from sycophancy.quiet import keras_hub
 from sycophancy.runs import LABORATORY as LABORATORY
@@ -29,8 +30,6 @@ if keras.backend.backend() != "jax":
         f"Keras runs on the {keras.backend.backend()!r} backend, only 'jax' is supported: set "
         "KERAS_BACKEND=jax in the environment before anything imports keras, and restart."
     )
-
-Encode = Callable[[Sequence[str]], list[list[int]]]
 
 LABORATORY_MODULE = "sycophancy.lab"
 # The rungs of the ladder. A rung that is made here (converted, trained, random) names the module
@@ -45,6 +44,8 @@ GEMMA3 = {
     for size in ("270m", "1b", "4b", "12b", "27b")
     for kind in ("", "instruct_")
 }
+# KerasHub's Gemma presets do not say how much they were trained to read; their model card does
+CONTEXTS = {name: 32_768 if name.endswith(("270m", "1b")) else 131_072 for name in GEMMA3}
 DEFAULT = "smollm2_135m_instruct"
 RUN_FILE = "model.json"  # what makes a folder a trained run
 RUNS = "sycophancy.finetune"  # the module whose import registers the loader of trained runs
@@ -60,8 +61,9 @@ class LanguageModel:
     that open every sequence (empty where the family has none); `context` is the longest sequence
     in tokens, or None where the checkpoint does not say; `chat` renders a user message with the
     model's own chat template, or is None. `fingerprint` changes whenever the weights, the
-    tokenizer or the number format do. `end` holds the ids that close an answer, `files` the
-    tokenizer files of a folder (see encoders.TextCodec).
+    tokenizer or the number format do. `end` holds the ids that close an answer; `decode` turns
+    lists of ids into strings, or is None; `vocabulary` is the number of ids that it knows; `files`
+    are the tokenizer files of a folder (see encoders.TextCodec).
     """
 
     name: str
@@ -72,6 +74,8 @@ class LanguageModel:
     context: int | None
     fingerprint: str
     end: tuple[int, ...] = ()
+    decode: Decode | None = None
+    vocabulary: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -191,9 +195,12 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
         start=text.start,
         chat=chat_renderer(text.chat_template, text.bos, text.eos) if text.chat_template else None,
         context=config.get("max_position_embeddings")
-        or getattr(backbone, "max_sequence_length", None),
+        or getattr(backbone, "max_sequence_length", None)
+        or CONTEXTS.get(name),
         fingerprint=fingerprint(backbone, dtype, text.identity),
         end=text.end,
+        decode=text.decode,
+        vocabulary=text.vocabulary,
         files=text.files,
     )
 

@@ -67,6 +67,8 @@ def load(dtype: str) -> models.LanguageModel:
         context=None,
         fingerprint=models.fingerprint(backbone, dtype, identity),
         end=codec.end,
+        decode=codec.decode,
+        vocabulary=codec.vocabulary,
         files=codec.files,
     )
 

@@ -7,6 +7,7 @@ import pandas as pd
 from sycophancy.benchmarks.items import assemble
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
+from sycophancy.scoring.rows import missing_start
 
 
 def fit(model: LanguageModel, items: pd.DataFrame) -> pd.DataFrame:
@@ -41,12 +42,13 @@ def shorten(model: LanguageModel, row: pd.Series, length: int) -> tuple[str, int
         length = measure(model, pd.DataFrame([{**row, "prompt": prompt}]))[0]
         if length <= context:
             return prompt, left, length
-    shots = len(row["examples"])
+    shots, room = len(row["examples"]), int(row["max_tokens"])
     raise InputError(
         f"Item {row['item_id']} has {before} tokens, {model.name} reads at most {context}: with "
-        f"{'its ' + str(shots) + ' examples' if shots else 'no example'} cut it still has {length}"
-        f"{', ' + str(row['max_tokens']) + ' of them to be generated' * bool(row['max_tokens'])}. "
-        "Lower MAX_TOKENS, leave the question out, or choose a model with a longer context."
+        f"{f'its {shots} examples' if shots else 'no example'} cut it still has {length}"
+        f"{f', {room} of them to be generated' if room else ''}. "
+        f"{'Lower MAX_TOKENS, leave' if room else 'Leave'} the question out, or choose a model "
+        "with a longer context."
     )
 
 
@@ -59,6 +61,6 @@ def measure(model: LanguageModel, items: pd.DataFrame) -> list[int]:
     ]
     encoded = model.encode(texts)
     return [
-        len(model.start) + len(ids) + int(more)
+        len(missing_start(model, ids)) + len(ids) + int(more)
         for ids, more in zip(encoded, items["max_tokens"], strict=True)
     ]

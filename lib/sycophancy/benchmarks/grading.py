@@ -48,12 +48,15 @@ def answer(
     0, 1/k where the right choice is one of k equally probable ones, 0 where nothing was read),
     text, tokens (generated), ended (stop, end or cap; missing for choices). `store` keeps what is
     finished; `on_progress` is told "scoring" or "generating" and how far it is. Raises InputError
-    for an item that does not fit the model's context, before any forward pass.
+    for an item that does not fit the model's context and for answers to generate on a model whose
+    ids cannot be turned into text, before any forward pass.
     """
     if items.empty:
         raise InputError("There are no questions: choose at least one benchmark and setting.")
     fitted = fit(model, items)
     chosen = fitted["choices"].map(len) > 0
+    if not chosen.all():
+        decoding.decoder(model)
     scores, cost = pd.DataFrame(columns=scoring.SCORE_COLUMNS), scoring.Cost(0, 0, 0, 0.0)
     if chosen.any():
         tell = telling("scoring", on_progress)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tokenizers import Tokenizer
 
 from sycophancy.decoding.loops import (
     LOOK,
@@ -28,11 +27,12 @@ from sycophancy.decoding.loops import (
     make_generate,
     own_loop,
 )
-from sycophancy.encoders import OUR_TOKENIZER
+from sycophancy.encoders import Decode
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.runs import code_hash, write_json
 from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
+from sycophancy.scoring.rows import missing_start
 
 __all__ = [
     "COLUMNS",
@@ -41,6 +41,7 @@ __all__ = [
     "batch_size",
     "closing",
     "cut",
+    "decoder",
     "greedy",
     "kerashub_loop",
     "make_generate",
@@ -66,11 +67,13 @@ def greedy(
 
     `ended` is "stop", "end" (the model's end token) or "cap" (`max_tokens` reached). Finished
     prompts are kept in `store`, from which a later call goes on. Raises InputError for a prompt
-    that is empty or does not fit the context with `max_tokens` more, and for a model whose tokens
-    cannot be read, before any forward pass.
+    that is empty or does not fit the context with `max_tokens` more, and for a model that has no
+    `decode`, before any forward pass.
     """
     began = time.monotonic()
-    encoded = [[*model.start, *ids] for ids in model.encode(list(prompts))]
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+        raise InputError(f"max_tokens is {max_tokens!r}: give a whole number from 1 on.")
+    encoded = [[*missing_start(model, ids), *ids] for ids in model.encode(list(prompts))]
     for index, ids in enumerate(encoded):
         if not ids:
             raise InputError(f"Prompt {index} is empty: there is nothing to go on from.")
@@ -79,18 +82,13 @@ def greedy(
                 f"Prompt {index} has {len(ids)} tokens and {max_tokens} may follow, {model.name} "
                 f"reads at most {model.context}: shorten the prompt or lower max_tokens."
             )
-    if model.files.get(OUR_TOKENIZER) is None:
-        raise InputError(
-            f"{model.name} has no tokenizer.json, so that its answers cannot be read: choose a "
-            "model with one, such as a Hugging Face folder."
-        )
-    tokenizer = Tokenizer.from_str(model.files[OUR_TOKENIZER])
+    decode = decoder(model)
     places = [
         None if store is None else store / f"{key(model, prompt, max_tokens, stop)}.json"
         for prompt in prompts
     ]
     rows: dict[int, list[Any]] = {
-        index: json.loads(place.read_text("utf-8"))
+        index: finished(place)
         for index, place in enumerate(places)
         if place is not None and place.is_file()
     }
@@ -106,19 +104,29 @@ def greedy(
     grouped = list(batches(fresh, sizes))
     tell()
     if fresh:
-        closed_by = closing(tokenizer, stop)
-        over = partial(stopped, tokenizer, stop)
+        closed_by = closing(model, stop)
+        over = partial(stopped, decode, stop)
         generate = make_generate(model, closed_by, over, padded_lengths(grouped, sizes))
     for batch in grouped:
         found = generate([encoded[index] for index in batch], max_tokens)
         for index, new in zip(batch, found, strict=True):
             end = next((at + 1 for at, token in enumerate(new) if token in closed_by), len(new))
-            rows[index] = [prompts[index], *cut(new[:end], tokenizer, model.end, max_tokens, stop)]
+            rows[index] = [prompts[index], *cut(new[:end], decode, model.end, max_tokens, stop)]
             place = places[index]
             if place is not None:
                 write_json(place, rows[index])
         tell()
     return pd.DataFrame([rows[index] for index in range(len(encoded))], columns=COLUMNS)
+
+
+def finished(place: Path) -> list[Any]:
+    """Return the row of a finished prompt; InputError where its file is damaged."""
+    try:
+        return list(json.loads(place.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{place} is damaged ({error}): delete it and run again; only its text is made again."
+        ) from error
 
 
 def key(model: LanguageModel, prompt: str, max_tokens: int, stop: Sequence[str]) -> str:
@@ -148,27 +156,36 @@ def padded_lengths(grouped: Sequence[Sequence[int]], sizes: Sequence[int]) -> li
     return choose_lengths(tokens, most=MAX_LENGTHS, step=STEP, price=SHAPE * shape_cost())
 
 
-def closing(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[int, ...]:
+def decoder(model: LanguageModel) -> Decode:
+    """Return what turns a model's ids into text; InputError where it has no such thing."""
+    if model.decode is None:
+        raise InputError(
+            f"{model.name} has a tokenizer that only encodes, so that its answers cannot be read: "
+            "choose another model, or benchmarks whose answers are choices (CHAIN empty)."
+        )
+    return model.decode
+
+
+def closing(model: LanguageModel, stop: Sequence[str]) -> tuple[int, ...]:
     """Return tokens that hold a stop string by themselves, the lowest first, at most MOST_CLOSING.
 
     Vocabularies are in the order of merging, so that the lowest are the most common. A string that
     is spread over tokens is not found by them: it only takes longer.
     """
-    size = tokenizer.get_vocab_size()
-    texts = tokenizer.decode_batch([[token] for token in range(size)], skip_special_tokens=False)
+    texts = decoder(model)([[token] for token in range(model.vocabulary)])
     found = (token for token, text in enumerate(texts) if any(word in text for word in stop))
     return tuple(itertools.islice(found, MOST_CLOSING))
 
 
-def stopped(tokenizer: Tokenizer, stop: Sequence[str], ids: list[int]) -> bool:
+def stopped(decode: Decode, stop: Sequence[str], ids: list[int]) -> bool:
     """Return whether the text of ids holds a stop string."""
-    text = tokenizer.decode(ids, skip_special_tokens=False)
+    (text,) = decode([ids])
     return any(word in text for word in stop)
 
 
 def cut(
     new: list[int],
-    tokenizer: Tokenizer,
+    decode: Decode,
     end: tuple[int, ...],
     max_tokens: int,
     stop: Sequence[str],
@@ -179,9 +196,9 @@ def cut(
     """
     closed = next((place for place, token in enumerate(new) if token in end), None)
     ids = new[:closed] if closed is not None else new[:max_tokens]
-    text = tokenizer.decode(ids, skip_special_tokens=False)
-    if not stopped(tokenizer, stop, ids):
+    (text,) = decode([ids])
+    if not stopped(decode, stop, ids):
         return text, len(ids), "cap" if closed is None else "end"
     sizes = range(1, len(ids) + 1)
-    count = next(size for size in sizes if stopped(tokenizer, stop, ids[:size]))
+    count = next(size for size in sizes if stopped(decode, stop, ids[:size]))
     return text[: min(text.index(word) for word in stop if word in text)], count, "stop"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,8 @@ def load(name: str, dtype: str) -> LanguageModel:
             "(its weights differ): load that one, or train again."
         )
     adapters.merge(base.backbone, weights)
-    return LanguageModel(
-        name=name,
-        backbone=base.backbone,
-        encode=base.encode,
-        start=base.start,
-        chat=base.chat,
-        context=base.context,
-        fingerprint=models.fingerprint(base.backbone, dtype, base.fingerprint),
-        end=base.end,
-        files=base.files,
-    )
+    own = models.fingerprint(base.backbone, dtype, base.fingerprint)
+    return replace(base, name=name, fingerprint=own)
 
 
 def found(name: str) -> tuple[Path, int | None]:

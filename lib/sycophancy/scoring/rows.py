@@ -38,16 +38,23 @@ def tokenise(model: LanguageModel, items: pd.DataFrame) -> list[tuple[int, list[
     """
     prompts = model.encode(items["prompt"].tolist())
     texts = [p + c for p, cs in zip(items["prompt"], items["choices"], strict=True) for c in cs]
+    for name, choices in zip(items.get("item_id", items.index), items["choices"], strict=True):
+        if not len(choices):
+            raise InputError(f"Item {name} has no choices: give every item at least one.")
     encoded = iter(model.encode(texts))
     out = []
     for prompt, choices in zip(prompts, items["choices"], strict=True):
         sequences = [next(encoded) for _ in choices]
         shared = min(common_prefix(prompt, sequence) for sequence in sequences)
-        # A chat template may write the start token itself.
-        start = [] if tuple(prompt[: len(model.start)]) == model.start else list(model.start)
+        start = missing_start(model, prompt)
         sequences = [start + sequence for sequence in sequences]
         out.append((len(start) + shared, sequences))
     return out
+
+
+def missing_start(model: LanguageModel, ids: Sequence[int]) -> list[int]:
+    """Return the start ids, or none where a chat template has written them itself."""
+    return [] if tuple(ids[: len(model.start)]) == model.start else list(model.start)
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
