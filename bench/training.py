@@ -17,7 +17,9 @@ import jax
 import numpy as np
 
 from sycophancy import finetune, models, runs, scoring
-from sycophancy.finetune import adapters, loop
+from sycophancy.finetune import adapters
+from sycophancy.finetune.step import make_optimizer
+from sycophancy.finetune.step import make_step as compile_step
 
 CHOICES: dict[str, dict[str, Any]] = {
     "LoRA, all projections": {},
@@ -32,8 +34,8 @@ def make_step(name: str, choice: dict[str, Any], batch: int, length: int) -> Cal
     model = models.load(name)
     settings = finetune.Settings(base=name, steps=100, batch=batch, **choice)
     trained = adapters.attach(model.backbone, settings)
-    optimizer = loop.make_optimizer(settings, trained)
-    step = loop.make_step(model.backbone, trained, optimizer)
+    optimizer = make_optimizer(settings, trained)
+    step = compile_step(model, trained, optimizer)
     state = [[v.value for v in trained], [v.value for v in optimizer.variables]]
     ids = np.random.default_rng(0).integers(3, 200, (batch, length)).astype("int32")
     places = np.arange(batch, dtype="int32")

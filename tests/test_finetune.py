@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from sycophancy import finetune, mixture, models, scoring, suites
 from sycophancy.errors import InputError
 from sycophancy.finetune import adapters, checkpoint, loop
 from sycophancy.finetune.settings import Settings
+from sycophancy.finetune.step import make_optimizer
 from sycophancy.mixture import Example
 from sycophancy.quiet import keras_hub
 
@@ -110,7 +113,7 @@ def test_the_first_steps_are_those_of_a_loop_written_out(tmp_path: Path) -> None
     train(tmp_path / "run", given, data)
     backbone = models.load(BASE).backbone
     variables = list(backbone.trainable_variables)
-    optimizer = loop.make_optimizer(given, variables)
+    optimizer = make_optimizer(given, variables)
 
     def loss(values: list[Any], some: list[Example]) -> Any:
         total: Any = 0.0
@@ -348,8 +351,89 @@ def test_an_unfinished_run_says_so(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no weights of step 5: kept are 2, 4"):
         models.load(f"{folder}@5")
     (folder / models.RUN_FILE).write_text("{")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match=r"damaged .*: delete .* and train again"):
         models.load(str(folder))
+
+
+@pytest.mark.parametrize("lost", [[6], [2], [4, 6]])
+def test_weights_that_were_lost_are_written_again(
+    lost: list[int], trained: Path, tmp_path: Path
+) -> None:
+    folder, steps = tmp_path / "run", []
+    shutil.copytree(trained, folder)
+    for step_lost in lost:
+        (folder / f"step-{step_lost:06d}.safetensors").unlink()
+    given = settings(about={"recipe": "labels", "filter": "paired"})
+    train(folder, given, on_progress=lambda now: steps.append(now.step))
+    assert steps == ([] if lost == [6] else [1, 2, 3, 4, 5, 6])  # the last is in the saved state
+    assert_same_weights(folder, trained, (2, 4, 6))
+
+
+def test_checkpoints_asked_for_later_are_trained_again(tmp_path: Path) -> None:
+    train(tmp_path / "few", settings(checkpoints=()))
+    train(tmp_path / "few", settings())
+    train(tmp_path / "all", settings())
+    assert_same_weights(tmp_path / "few", tmp_path / "all", (2, 4, 6))
+
+
+def assert_same_weights(one: Path, other: Path, steps: Sequence[int]) -> None:
+    for number in steps:
+        mine, theirs = stored(one, number), stored(other, number)
+        assert set(mine) == set(theirs)
+        assert all(np.array_equal(mine[path], theirs[path]) for path in mine)
+
+
+def test_an_interrupted_step_is_finished_and_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, calls = loop.make_step, []
+
+    def interrupted(*given: Any) -> Any:
+        take = own(*given)
+
+        def once(*arrays: Any) -> Any:
+            calls.append(0)
+            if len(calls) == 3:
+                os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C while the device computes
+            return take(*arrays)
+
+        return once
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(loop, "make_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", settings())
+    assert len(calls) == 3 and signal.getsignal(signal.SIGINT) is handler
+    resumed: list[int] = []
+    train(tmp_path / "run", settings(), on_progress=lambda now: resumed.append(now.resumed))
+    assert resumed == [3, 3, 3]
+    train(tmp_path / "whole", settings())
+    assert_same_weights(tmp_path / "run", tmp_path / "whole", (2, 4, 6))
+
+
+def test_a_run_from_other_weights_is_set_aside(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, folder = settings(about={"recipe": "labels", "filter": "paired"}), tmp_path / "run"
+    for _ in range(2):  # twice: the second time its name is taken
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(trained, folder)
+        monkeypatch.setattr(loop, "weights_sha256", lambda _: "0" * 64)
+        train(folder, given)
+        assert finetune.read_run(folder)["base_sha256"] == "0" * 64
+        monkeypatch.undo()
+    aside = sorted(tmp_path.glob("run.before-*"))
+    assert len(aside) == 2 and aside[1].name == f"{aside[0].name}-2"
+    assert all(finetune.read_run(one) == finetune.read_run(trained) for one in aside)
+
+
+def test_the_format_that_was_trained_in_stays_on_record(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    given = settings(about={"recipe": "labels", "filter": "paired"})
+    finetune.train(models.load(BASE, "bfloat16"), examples(), given, folder)
+    assert finetune.read_run(folder) == finetune.read_run(trained)
+    models.load(str(folder), "float32")
 
 
 def test_a_run_of_other_weights_is_refused(trained: Path, tmp_path: Path) -> None:

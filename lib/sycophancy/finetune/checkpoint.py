@@ -100,6 +100,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
-            f"The checkpoint {path} is damaged or cut short ({error}): delete it and run again; "
-            "training goes on from the last one that is whole, or from the start."
+            f"The checkpoint {path} is damaged or cut short ({error}): delete it and run again. "
+            f"Training goes on from {STATE}; where that is lost, or the weights of a step before "
+            "it, it starts again."
         ) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from sycophancy import mixture
 from sycophancy.errors import InputError
 from sycophancy.finetune import adapters, checkpoint
 from sycophancy.finetune.settings import Settings, check, digest, kept_steps, open_run
+from sycophancy.finetune.step import make_optimizer, make_step, schedule
 from sycophancy.mixture import Example, Shapes
 from sycophancy.models import LanguageModel, weights_sha256
 
@@ -49,68 +51,6 @@ class Cost:
     tokens: int
     trained_values: int
     flops: float
-
-
-def schedule(settings: Settings) -> Any:
-    """Return the learning rate by step: linear warm-up, then a cosine to zero."""
-    warm = round(settings.warmup * settings.steps)
-    if not warm:
-        return keras.optimizers.schedules.CosineDecay(settings.rate, settings.steps)
-    return keras.optimizers.schedules.CosineDecay(
-        settings.rate / warm,
-        max(1, settings.steps - warm),
-        warmup_target=settings.rate,
-        warmup_steps=warm,
-    )
-
-
-def make_optimizer(settings: Settings, variables: list[Any]) -> Any:
-    """Return the Keras optimiser, built for the variables to train."""
-    options = {"global_clipnorm": settings.clip, "weight_decay": settings.weight_decay or None}
-    if settings.optimizer == "adafactor":
-        optimizer = keras.optimizers.Adafactor(
-            schedule(settings), relative_step=False, scale_parameter=False, **options
-        )
-    else:
-        # with a decay of None AdamW is refused, and 0 is what that means
-        options["weight_decay"] = settings.weight_decay
-        optimizer = keras.optimizers.AdamW(schedule(settings), beta_2=0.98, **options)
-    optimizer.build(variables)
-    return optimizer
-
-
-def make_step(backbone: Any, trained: list[Any], optimizer: Any) -> Callable[..., Any]:
-    """Return a jitted (weights, optimiser, rest, batch arrays) → (weights, optimiser, figures).
-
-    Logits are computed at the positions that count alone. `figures` are loss (nats a token,
-    averaged as `mixture.Batch` weighs them) and the norm of the gradient before clipping.
-    """
-    names = {variable.path for variable in trained}
-    frozen = [variable for variable in backbone.weights if variable.path not in names]
-
-    def loss(weights: Any, rest: Any, ids: Any, mask: Any, rows: Any, positions: Any,
-             targets: Any, share: Any) -> Any:  # fmt: skip
-        """Return the loss of one batch in nats."""
-        state = [*zip(trained, weights, strict=True), *zip(frozen, rest, strict=True)]
-        with keras.StatelessScope(state_mapping=state):
-            # without dropout: the same batch always gives the same step
-            hidden = backbone({"token_ids": ids, "padding_mask": mask}, training=False)
-            logits = backbone.token_embedding(hidden[rows, positions][None], reverse=True)[0]
-        logits = logits.astype(jnp.float32)
-        chosen = jnp.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
-        logp = chosen - jax.nn.logsumexp(logits, axis=-1)
-        return -(logp * share).sum() / share.sum()
-
-    def step(weights: Any, optimizer_state: Any, rest: Any, *arrays: Any) -> Any:
-        """Take one step of the optimiser."""
-        value, gradients = jax.value_and_grad(loss)(weights, rest, *arrays)
-        norm = jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(jnp.float32))) for g in gradients))
-        weights, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, weights)
-        return weights, optimizer_state, jnp.stack([value, norm])
-
-    compiled = jax.jit(step, donate_argnums=(0, 1))
-    rest = [variable.value for variable in frozen]
-    return lambda weights, state, *arrays: compiled(weights, state, rest, *arrays)
 
 
 def data_digest(examples: Sequence[Example]) -> str:
@@ -172,13 +112,15 @@ def train(
         state: list[Any] = [variable.value for variable in optimizer.variables]
         done, log = 0, []
         before = checkpoint.load_state(folder, identity)
-        if before is not None:
+        if before is not None and nothing_lost(folder, settings, before[0]):
             done, log = before[0], before[3]
             weights = [jnp.asarray(value) for value in before[1]]
             state = [jnp.asarray(value) for value in before[2]]
+            if done in kept_steps(settings) and done not in checkpoint.steps(folder):
+                checkpoint.save_weights(folder, done, trained, weights)
         run = Loop(folder, settings, trained, identity, done, log)
         shape = mixture.shapes(examples, settings.steps, settings.batch)
-        step = make_step(model.backbone, trained, optimizer)
+        step = make_step(model, trained, optimizer)
         run.go(step, weights, state, examples, shape, on_progress, save_seconds)
     table = pd.DataFrame(run.log, columns=list(checkpoint.LOG)).astype({"step": int})
     tokens = mixture.tokens(examples, settings.steps, settings.batch)
@@ -189,6 +131,35 @@ def train(
         trained_values=adapters.count(trained),
         flops=flops(model.backbone, tokens),
     )
+
+
+def nothing_lost(folder: Path, settings: Settings, done: int) -> bool:
+    """Return whether the weights to keep of all steps before `done` are in the folder.
+
+    Where they are not (a file was deleted, or CHECKPOINTS asks for more), only training again from
+    the start can give them.
+    """
+    return set(checkpoint.steps(folder)) >= {s for s in kept_steps(settings) if s < done}
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of the block, where what it does is whole.
+
+    A step waits for the device nearly all the time, with its arrays given away: interrupted there,
+    its work and what came since the last save would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals are not for it
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 def cost_entry(cost: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +198,6 @@ class Loop:
         self.folder, self.settings, self.trained = folder, settings, trained
         self.identity, self.done, self.log = identity, done, log
         self.resumed = done
-        self.whole = True
         self.before = float(log[-1][-1]) if log else 0.0  # seconds of earlier calls
 
     def go(
@@ -247,15 +217,13 @@ class Loop:
         try:
             while self.done < settings.steps:
                 batch = mixture.batch(examples, self.done, settings.batch, shape)
-                arrays = tuple(vars(batch).values())
-                self.whole = False  # from here on the arrays of the last step are gone
-                weights, state, figures = step(weights, state, *arrays)
-                loss, norm = (float(value) for value in np.asarray(figures))
-                self.check_loss(loss, norm)
-                seconds = self.before + time.monotonic() - began
-                self.log.append([self.done + 1, loss, norm, float(rate(self.done)), seconds])
-                self.done += 1
-                self.whole = True
+                with interrupts_held_back():
+                    weights, state, figures = step(weights, state, *vars(batch).values())
+                    loss, norm = (float(value) for value in np.asarray(figures))
+                    self.check_loss(loss, norm)
+                    seconds = self.before + time.monotonic() - began
+                    self.log.append([self.done + 1, loss, norm, float(rate(self.done)), seconds])
+                    self.done += 1
                 if self.done in kept:
                     checkpoint.save_weights(self.folder, self.done, self.trained, weights)
                 if self.done in kept or time.monotonic() - saved > save_seconds:
@@ -268,8 +236,7 @@ class Loop:
                         Progress(self.done, settings.steps, loss, speed, spent, self.resumed)
                     )
         except KeyboardInterrupt:
-            if self.whole:
-                self.save(weights, state)
+            self.save(weights, state)
             raise
 
     def save(self, weights: list[Any], state: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -146,9 +147,10 @@ def kept_steps(settings: Settings) -> list[int]:
 
 
 def digest(settings: Settings, data: str) -> str:
-    """Return 16 hex digits that change with anything that the trained weights depend on.
+    """Return 16 hex digits that change with what is asked of a run.
 
-    `data` identifies the encoded examples. Which checkpoints are kept changes no weight.
+    What it starts from is on record beside them (`open_run`). `data` identifies the encoded
+    examples. Which checkpoints are kept changes no weight.
     """
     content = asdict(settings)
     del content["checkpoints"], content["about"]
@@ -159,9 +161,9 @@ def digest(settings: Settings, data: str) -> str:
 def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> None:
     """Write model.json of a new run, or take up the folder of the same one.
 
-    `record` holds base_sha256, base_fingerprint, dtype and digest. A run with other settings or
-    other data is set aside under another name (folder.before-<its digest>), never lost. Raises
-    InputError where the folder belongs to a run of another model.
+    `record` holds base_sha256, base_fingerprint, dtype and digest. A run with other settings, other
+    data or from other weights of the base is set aside under another name (folder.before-<its
+    digest>), never lost. Raises InputError where the folder belongs to a run of another model.
     """
     path = folder / RUN_FILE
     if path.is_file():
@@ -171,9 +173,22 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
                 f"{folder} holds a run of {old.get('base')!r}, not of {settings.base!r}: choose "
                 "another folder, or delete it."
             )
-        if old.get("digest") != record["digest"]:
-            folder.rename(folder.with_name(f"{folder.name}.before-{str(old.get('digest'))[:8]}"))
+        formats = old.get("dtype"), record["dtype"]
+        other_base = old.get("base_sha256") != record["base_sha256"]
+        if old.get("digest") != record["digest"] or (formats[0] == formats[1] and other_base):
+            folder.rename(free_name(folder, f"before-{str(old.get('digest'))[:8]}"))
+        elif other_base:  # the same base in another format: what was trained from stays on record
+            record = {**record, "base_sha256": old.get("base_sha256"), "dtype": formats[0]}
     write_json(path, {**asdict(settings), **settings.about, **record})
+
+
+def free_name(folder: Path, ending: str) -> Path:
+    """Return `folder` with an ending, and a number where there is one already."""
+    for number in itertools.count(1):
+        found = folder.with_name(f"{folder.name}.{ending}{f'-{number}' if number > 1 else ''}")
+        if not found.exists():
+            break
+    return found
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -183,7 +198,8 @@ def read_run(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} is missing or damaged ({error}): train again, or give another run folder."
+            f"{path} is missing or damaged ({error}): delete {folder} and train again, or give "
+            "another run folder."
         ) from error
     if not isinstance(content, dict) or "base" not in content:
         raise InputError(f"{path} names no base model: train again, or give another run folder.")

@@ -58,6 +58,8 @@ def untrained(name: str, dtype: str) -> models.LanguageModel:
         chat=None,
         context=CONTEXT,
         fingerprint=models.fingerprint(backbone, dtype, codec.identity),
+        decode=codec.decode,
+        vocabulary=codec.vocabulary,
         files=codec.files,
     )
 
@@ -138,7 +140,8 @@ def code() -> str:
     """Return a hash of the code that decides the weights."""
     lib = Path(__file__).parents[1]
     names = ["lab/names.py", "lab/corpus.py", "lab/training.py", "world.py", "templates/dialect.py"]
-    return code_hash(lib / name for name in [*names, "finetune/loop.py", "mixture/batches.py"])
+    names += ["finetune/loop.py", "finetune/step.py", "mixture/batches.py"]
+    return code_hash(lib / name for name in names)
 
 
 def folder(name: str) -> Path:
