@@ -19,6 +19,7 @@ from sycophancy import models, scoring
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.scoring import forward, rows, store
+from sycophancy.scoring.rows import chunks
 from sycophancy.tiny import random_backbone
 
 PROMPTS = ["Is it so?", "Do you agree that 3 + 4 = 7?", "x" * 90, "A longer one. " * 12, "é😀"]
@@ -153,6 +154,41 @@ def test_an_interrupted_call_goes_on_from_the_last_finished_batch(
     np.testing.assert_allclose(resumed["logp"], whole["logp"], atol=1e-4)
 
 
+def test_what_is_in_the_store_needs_no_pass(
+    tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = scoring.score(tiny, make_items(), store=tmp_path)
+    monkeypatch.setattr(scoring, "make_engine", None)  # whoever checks or compiles again fails
+    again, cost = scoring.score(tiny, make_items(), store=tmp_path)
+    assert again.equals(first) and cost.tokens == cost.saved_tokens == 0
+
+
+def test_repeats_in_one_call_come_from_no_store(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = make_items()
+    twice = pd.concat([items, items.assign(item_id="again " + items["item_id"])])
+    monkeypatch.setattr(scoring, "chunks", lambda table: chunks(table, len(items)))
+    seen: list[int] = []
+    scores, cost = scoring.score(tiny, twice, on_progress=lambda now: seen.append(now.reused))
+    assert cost.reused_tokens == 0 == max(seen) and len(scores) % 2 == 0
+    half = len(scores) // 2
+    assert scores["logp"][:half].tolist() == scores["logp"][half:].tolist()
+
+
+def test_no_items_have_no_scores(tiny: LanguageModel) -> None:
+    scores, cost = scoring.score(tiny, make_items().iloc[:0])
+    assert scores.empty and list(scores.columns) == scoring.SCORE_COLUMNS and cost.tokens == 0
+
+
+def test_a_damaged_store_is_named(tiny: LanguageModel, tmp_path: Path) -> None:
+    scoring.score(tiny, make_items(), store=tmp_path)
+    (path,) = tmp_path.rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=rf"{path.name} is damaged .*: delete it and run again"):
+        scoring.score(tiny, make_items(), store=tmp_path)
+
+
 def test_another_model_does_not_meet_the_numbers_of_the_first(
     tiny: LanguageModel, tmp_path: Path
 ) -> None:
@@ -191,6 +227,13 @@ def test_a_prompt_longer_than_the_context_is_named_before_anything_runs(
 def test_an_empty_choice_is_named(tiny: LanguageModel) -> None:
     with pytest.raises(InputError, match="item0"):
         scoring.score(tiny, make_items(["Is it?"], [["", " no"]]))
+
+
+def test_an_item_without_choices_is_named(tiny: LanguageModel) -> None:
+    items = make_items()
+    items["choices"] = pd.Series([[], *items["choices"][1:]], index=items.index, dtype=object)
+    with pytest.raises(InputError, match=f"Item {items['item_id'].iloc[0]} has no choices"):
+        scoring.score(tiny, items)
 
 
 def test_weights_that_overflow_are_named(tiny: LanguageModel) -> None:

@@ -19,6 +19,7 @@ from sycophancy.models import LanguageModel
 from sycophancy.runs import code_hash
 from sycophancy.scoring.engine import (
     MAX_LENGTHS,
+    Engine,
     Piece,
     default_budget,
     expected_tokens,
@@ -96,8 +97,9 @@ def score(
     code = code_hash(Path(__file__).parent.glob("*.py"))
     finished = PartialResults(store, f"{model.fingerprint}-{code}", ("logp", "tokens"))
     known = finished.read()
+    stored = frozenset(known)
     found = look(model, items)
-    engine = make_engine(model, found, budget, share_tokens)
+    engine: Engine | None = None  # its checks are compiled: none where everything is in the store
     total, done, reused, padded, computed = found.all.tokens, 0, 0, 0, 0
     pending: list[Piece] = []
 
@@ -118,10 +120,14 @@ def score(
         for chunk in chunks(items):
             rows = build_rows(model, chunk)
             old = {row.ids for row in rows if all(key in known for key, _, _ in row.targets)}
-            parts = engine.split(rows, old)
-            skipped = sum(map(len, old))
-            done, reused, computed = done + skipped, reused + skipped, computed + parts.tokens
+            there = {row.ids for row in rows if all(key in stored for key, _, _ in row.targets)}
+            done, reused = done + sum(map(len, old)), reused + sum(map(len, there))
             tell()
+            if len(old) == len(rows):
+                continue
+            engine = engine or make_engine(model, found, budget, share_tokens)
+            parts = engine.split(rows, old)
+            computed += parts.tokens
             for piece in engine.run(parts):
                 padded += piece[1]
                 # One batch is in flight while the last one is read: the device never waits.
@@ -148,7 +154,7 @@ def assemble(
             logp, tokens = known[choice_key(prompt, choices, index)]
             rows.append((item_id, index, text, logp, tokens))
     scores = pd.DataFrame(rows, columns=SCORE_COLUMNS)
-    bad = scores[~np.isfinite(scores["logp"])]
+    bad = scores[~np.isfinite(scores["logp"].astype(float))]
     if len(bad):
         raise InputError(
             f"{model.name} gives {bad['logp'].iloc[0]} for item {bad['item_id'].iloc[0]}: its "

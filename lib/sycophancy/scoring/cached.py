@@ -140,6 +140,12 @@ def exact(model: LanguageModel) -> bool:
     return _exact[model.fingerprint]
 
 
+def sliding_window(backbone: Any) -> int:
+    """Return how many tokens back a layer with a sliding window sees, 0 where there is none."""
+    names = ("sliding_window", "sliding_window_size")
+    return max(getattr(backbone, name, None) or 0 for name in names)
+
+
 def within_tolerance(model: LanguageModel, gaps: np.ndarray) -> bool:
     """Return whether differences of log-probabilities come from rounding."""
     precise = jax.default_backend() == "cpu" and model.backbone.compute_dtype == "float32"
@@ -148,10 +154,7 @@ def within_tolerance(model: LanguageModel, gaps: np.ndarray) -> bool:
 
 def differences(model: LanguageModel) -> np.ndarray:
     """Return |cached - plain| log-probabilities of two trunks with two branches each."""
-    window = max(
-        getattr(model.backbone, name, None) or 0
-        for name in ("sliding_window", "sliding_window_size")
-    )
+    window = sliding_window(model.backbone)
     long = (window if window <= WINDOW else 0) + 16
     starts, more = np.array([long, long - 5], np.int32), 5
     length = long + more

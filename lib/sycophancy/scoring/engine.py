@@ -16,7 +16,7 @@ from sycophancy.scoring import packing
 from sycophancy.scoring.cached import Passes, exact, make_passes
 from sycophancy.scoring.forward import make_forward
 from sycophancy.scoring.packed import make_packed, packed_exact
-from sycophancy.scoring.packing import Pack, Packed, pack, packed_arrays
+from sycophancy.scoring.packing import Pack, Packed, pack, packed_arrays, room_for
 from sycophancy.scoring.rows import Row, batches, build_rows, choose_lengths, chunks
 from sycophancy.scoring.sharing import (
     LENGTH_STEP,
@@ -152,9 +152,11 @@ class Engine:
 
     def run_packed(self, packs: list[Pack]) -> Iterator[Piece]:
         """Start the batches of packed sequences."""
-        for begin in range(0, len(packs), max(1, self.pack_size)):
-            some = packs[begin : begin + self.pack_size]
-            arrays, found = packed_arrays(some, self.pack_size, self.pack_length)
+        every = range(0, len(packs), max(1, self.pack_size))
+        groups = [packs[begin : begin + self.pack_size] for begin in every]
+        room = max((room_for(some) for some in groups), default=0)  # one for all: one shape
+        for some in groups:
+            arrays, found = packed_arrays(some, self.pack_size, self.pack_length, room)
             values = self.packed(*arrays)  # type: ignore[misc]  # packs are made with it alone
 
             def read(values: Any = values, found: Any = found) -> list[np.ndarray]:

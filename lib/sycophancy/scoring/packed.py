@@ -17,7 +17,7 @@ import keras_hub
 import numpy as np
 
 from sycophancy.models import LanguageModel
-from sycophancy.scoring.cached import within_tolerance
+from sycophancy.scoring.cached import sliding_window, within_tolerance
 from sycophancy.scoring.forward import (
     architecture,
     kept,
@@ -27,7 +27,7 @@ from sycophancy.scoring.forward import (
     shared,
     with_weights,
 )
-from sycophancy.scoring.packing import pack, packed_arrays
+from sycophancy.scoring.packing import pack, packed_arrays, room_for
 from sycophancy.scoring.rows import Row
 
 MASKS = ("_compute_self_attention_mask", "_compute_attention_mask")  # in KerasHub's decoder layers
@@ -99,8 +99,12 @@ def rotate(own: Callable[..., Any], depths: Any) -> Callable[..., Any]:
 def packed_exact(model: LanguageModel, size: int, length: int) -> bool:
     """Return whether packed sequences give what the plain forward pass gives.
 
-    Found out once an architecture and process, on random tokens in the shape that is asked for.
+    Found out once an architecture and process, on random tokens in sequences of the shape that is
+    asked for. A sliding window counts slots, whatever mask is given: one shorter than a sequence
+    would hide tokens.
     """
+    if 0 < sliding_window(model.backbone) < length:
+        return False
 
     def find() -> bool:
         """Compare."""
@@ -133,7 +137,7 @@ def differences(model: LanguageModel, size: int, length: int) -> np.ndarray:
         for one, ats, ts in zip(ids, places, targets, strict=True)
     ]
     (tree,) = pack(rows, length)
-    arrays, found = packed_arrays([tree], size, length)
+    arrays, found = packed_arrays([tree], size, length, room_for([tree]))
     values = np.asarray(make_packed(model)(*arrays))
     order = sorted(range(8), key=lambda i: rows[i].ids)
     plain = np.asarray(make_forward(model)(ids, np.ones_like(ids), places, targets))[order]

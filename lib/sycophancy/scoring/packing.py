@@ -147,14 +147,24 @@ def attention_cost(model: LanguageModel) -> float:
     return SOFTMAX * 2 * layers * width / max(1, weights)
 
 
+def room_for(packs: Sequence[Pack]) -> int:
+    """Return a power of two that is no less than what is read from `packs`: few shapes."""
+    read = (
+        {(slot, token) for row, slots in zip(one.rows, one.read, strict=True)
+         for slot, (_, _, token) in zip(slots, row.targets, strict=True)}
+        for one in packs
+    )  # fmt: skip
+    return power_of_two(max(1, sum(map(len, read))))
+
+
 def packed_arrays(
-    packs: Sequence[Pack], size: int, length: int
+    packs: Sequence[Pack], size: int, length: int, room: int
 ) -> tuple[tuple[np.ndarray, ...], list[list[list[int]]]]:
     """Return arrays for the pass, and where in its result the targets of every row of a pack are.
 
     ids, depths and ends (size, length), padding seen by itself alone; the slots that are read, over
     all sequences; for each target the place of its slot among those and its token. The last three
-    are as long as each other, a power of two: few shapes.
+    have `room` places, no less than `room_for` the packs.
     """
     ids, depths = np.zeros((2, size, length), np.int32)
     ends = np.tile(np.arange(1, length + 1, dtype=np.int32), (size, 1))
@@ -171,7 +181,6 @@ def packed_arrays(
                 for slot, (_, _, token) in zip(read, row.targets, strict=True)
             ]
             found[-1].append([pairs.setdefault(pair, len(pairs)) for pair in wanted])
-    room = power_of_two(max(1, len(pairs), len(slots)))
     at, which, tokens = np.zeros((3, room), np.int32)
     at[: len(slots)] = list(slots)
     which[: len(pairs)] = [place for place, _ in pairs]

@@ -47,8 +47,14 @@ class PartialResults:
             for path in sorted(self._folder.glob("*.parquet")):
                 if path.name not in self._names:
                     self._names.add(path.name)
-                    part = pd.read_parquet(path)
-                    keys, *values = (part[name].tolist() for name in self._columns)
+                    try:
+                        part = pd.read_parquet(path)
+                        keys, *values = (part[name].tolist() for name in self._columns)
+                    except (OSError, ValueError, KeyError) as error:
+                        raise InputError(
+                            f"{path} is damaged ({error}): delete it and run again; only what it "
+                            "held is computed again."
+                        ) from error
                     self._all.update(zip(keys, zip(*values, strict=True), strict=True))
         return self._all
 
