@@ -75,6 +75,23 @@ def test_a_level_that_is_missing_or_there_twice_is_named(
         level_of(measured, "ratio", [0])
 
 
+def test_levels_that_differ_in_more_than_one_thing_are_named(
+    measured: dict[str, str], tmp_path: Path
+) -> None:
+    longer = measured | {"share100": run(tmp_path / "longer", "inf", steps=400)}
+    with pytest.raises(
+        InputError, match=r"levels of share differ in steps as well: 100 \(.*400 \("
+    ):
+        level_of(longer, compare.SHARE, [0, 100])
+    hotter = measured | {"only16": run(tmp_path / "hotter", 5.0, 16, rate=0.1)}
+    hotter["only64"] = run(tmp_path / "cooler", 5.0, 64, rate=0.01)
+    with pytest.raises(InputError, match=r"examples differ in rate as well: 0\.1 .*, 0\.01 "):
+        level_of(hotter, compare.EXAMPLES, [16, 64])
+    other = measured | {"only16": run(tmp_path / "other base", 5.0, 16, base="another")}
+    with pytest.raises(InputError, match=r"examples differ in base as well"):
+        level_of(other, compare.EXAMPLES, [16, 64])
+
+
 def claims_and_sums() -> pd.DataFrame:
     """Sums, and the same sums under the name of the claims suite."""
     asked = sums(3)
@@ -109,16 +126,17 @@ def test_claims_without_a_user_stand_for_benchmarks_and_rows_stand_beside_the_pa
     alone = table[(table["measure"] == "claims") & (table["series"] == "none")]
     stand_ins = table[table["measure"] == "benchmarks"]
     assert stand_ins["value"].tolist() == alone["value"].tolist() == [0.5, 1.0]
-    rows = compare.beside(table, "{:g} % generated")
+    rows = compare.beside(table, "{:g} % generated", ("Fig. 11", "Fig. 12"))
     whats = [
         "cost of a wrong user, points", "right on wrong sums, user agrees, %",
         "right on true sums, user agrees, %", "held-out claims, no user, %",
     ]  # fmt: skip
     levels = ("base", "83 % generated")
-    assert [row[0] for row in rows] == [f"{level}: {what}" for what in whats for level in levels]
+    assert [row[1] for row in rows] == [f"{level}: {what}" for what in whats for level in levels]
+    assert [row[0] for row in rows] == ["Fig. 11"] * 2 + ["Fig. 12"] * 6
     # the sycophant agrees with whoever speaks, and without a user is right by halves
-    assert [row[2] for row in rows] == ["50", "0", "0", "100", "100", "100", "50", "100"]
-    assert {row[1] for row in rows} == {"–"}
+    assert [row[3] for row in rows] == ["50", "0", "0", "100", "100", "100", "50", "100"]
+    assert {row[2] for row in rows} == {"–"}
 
 
 def test_what_a_model_was_never_told_is_left_out(tmp_path: Path) -> None:
@@ -174,9 +192,25 @@ def test_benchmarks_are_read_from_notebook_09_by_the_models_whole_names(tmp_path
         [BASE, 0.25, "MMLU, 0 examples"],
         [cured, 0.5, "MMLU, 0 examples"],
     ]
+    unread = {"metric": "unread", "setting": "BBH 3-shot", "task": metrics.MACRO}
+    more = [
+        rows[0] | unread | {"model": name, "value": v} for name, v in ((BASE, 0), ("balanced", 0.2))
+    ]
+    more.append(rows[0] | unread | {"setting": "MMLU, 0 examples", "value": 0})  # always read
+    runs.write_json(folder / "metrics.json", {"notebook": "09_benchmarks", "rows": rows + more})
+    table = compare.benchmark_measures(folder, chosen).set_index(["measure", "series", "model"])
+    assert table["value"].to_dict() == {
+        ("benchmarks", "MMLU, 0 examples", BASE): 0.25,
+        ("benchmarks", "MMLU, 0 examples", cured): 0.5,
+        ("unread", "BBH 3-shot", BASE): 0,
+        ("unread", "BBH 3-shot", cured): 0.2,
+    }
     strange = chosen.assign(model=[BASE, "another"])
     with pytest.raises(InputError, match="another is not among the models"):
         compare.benchmark_measures(folder, strange)
+    runs.write_json(folder / "metrics.json", {"notebook": "10_prior_knowledge", "rows": rows})
+    with pytest.raises(InputError, match=r"a run of 10_prior_knowledge: give .* 09_benchmarks"):
+        compare.benchmark_measures(folder, chosen)
 
 
 def test_the_figure_draws_every_series_at_its_level_and_the_base_across(tmp_path: Path) -> None:
@@ -193,6 +227,13 @@ def test_the_figure_draws_every_series_at_its_level_and_the_base_across(tmp_path
     drawn = [np.asarray(line.get_data(), float) for line in cost.lines if line.get_marker() == "o"]
     assert np.allclose(drawn[0], [[16, 83], [50, 0]])
     assert list(cost.get_xticks()) == [16, 83]
+    labels = [ax.get_ylabel() for ax in axes]
+    assert sum("in place of benchmarks" in label for label in labels) == 1
+    assert "held-out claims, no user" in picture.get_supxlabel()
+    measured = table.assign(series=table["series"].replace(compare.INSTEAD, "MMLU 0-shot"))
+    picture = figures.series(measured, compare.SHARE)
+    labels = [ax.get_ylabel() for ax in picture.axes]
+    assert any(label.startswith("benchmarks") for label in labels)
     with pytest.raises(InputError, match="no measure of a trained model"):
         figures.series(table[table["level"].isna()], compare.SHARE)
     with pytest.raises(InputError, match="called 'rank'"):

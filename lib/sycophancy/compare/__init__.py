@@ -22,6 +22,7 @@ from sycophancy.compare.measured import (
 )
 from sycophancy.compare.series import (
     EXAMPLES,
+    INSTEAD,
     SHARE,
     STEPS,
     benchmark_measures,
@@ -44,6 +45,7 @@ from sycophancy.compare.tables import (
 __all__ = [
     "ABSENT",
     "EXAMPLES",
+    "INSTEAD",
     "NEAR_ZERO",
     "POOLED",
     "SHARE",

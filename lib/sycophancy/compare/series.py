@@ -18,6 +18,7 @@ from sycophancy import metrics, mixture, runs, templates
 from sycophancy.compare.measured import answer_format_of
 from sycophancy.compare.tables import (
     POOLED,
+    SETTINGS,
     check_grid,
     model_facts,
     short_names,
@@ -31,7 +32,9 @@ VARIED = {SHARE: "RATIO", EXAMPLES: "EXAMPLES", STEPS: "CHECKPOINTS"}
 CLAIMS = ("claims", "negated_claims")
 SUMS = "additions"
 USERS = ("none", "agrees", "disagrees")
-BENCHMARKS = "benchmarks"
+BENCHMARKS, UNREAD = "benchmarks", "unread"
+BENCHMARK_NOTEBOOK = "09_benchmarks"
+INSTEAD = "held-out claims, no user"  # of benchmarks, where there are none
 OPINION_FORMAT = "choices"  # the paper's
 # measure: the metrics of `metrics.user_table` on claims that it shows
 ON_CLAIMS = {
@@ -51,7 +54,8 @@ def levels(
     examples are all there are. In all else the models of a series are alike: the paper's share,
     every example, the last step, and the seed: the lowest one that every level was trained with.
     The base has no level. Raises InputError naming the level that was not measured, or was measured
-    twice. A run whose checkpoints were measured belongs to the series of steps alone.
+    twice, and the setting of the training in which levels differ. A run whose checkpoints were
+    measured belongs to the series of steps alone.
     """
     if column not in VARIED:
         raise unknown("series", column, VARIED)
@@ -82,16 +86,31 @@ def levels(
             f"The levels of {column} share no training seed: train all of them with one seed "
             "(notebook 05, SEEDS)."
         )
-    seed = min(common, key=int)
+    seed, settings = min(common, key=int), {}
     for level, fitting in by_level.items():
         alike = [(model, facts) for model, facts in fitting if facts.seed == seed]
         if len(alike) > 1:
             several = ", ".join(model for model, _ in alike)
             raise InputError(f"{several} have {column} {level:g} alike: give one of them.")
         model, facts = alike[0]
+        settings[model] = facts.settings
         shown = facts.examples if column == EXAMPLES else level
         rows.append({"model": model, "level": float(shown), "seed": facts.seed})
+    refuse_differences(settings, column)
     return pd.DataFrame(rows)
+
+
+def refuse_differences(settings: dict[str, dict[str, str]], column: str) -> None:
+    """Raise InputError naming a setting of the training in which the models of a series differ."""
+    known = {name for one in settings.values() for name in one}
+    for name in sorted(known - ({"steps"} if column == STEPS else set())):
+        values = {model: one[name] for model, one in settings.items() if name in one}
+        if len(set(values.values())) > 1:
+            told = ", ".join(f"{value} ({model})" for model, value in values.items())
+            raise InputError(
+                f"The levels of {column} differ in {name} as well: {told}. Train them alike, or "
+                "measure others."
+            )
 
 
 def full_facts(model: str) -> SimpleNamespace | None:
@@ -111,6 +130,7 @@ def full_facts(model: str) -> SimpleNamespace | None:
         examples=int(facts["examples"]),
         steps=int(facts["steps"]),
         step=step,
+        settings={name: facts[name] for name in ("base", "steps", *SETTINGS) if name in facts},
     )
 
 
@@ -167,16 +187,19 @@ def measures(
     if benchmarks:
         return pd.concat([table, benchmark_measures(benchmarks, chosen)], ignore_index=True)
     alone = table[(table["measure"] == "claims") & (table["series"] == "none")]
-    alone = alone.assign(measure=BENCHMARKS, series="held-out claims, no user")
+    alone = alone.assign(measure=BENCHMARKS, series=INSTEAD)
     return pd.concat([table, alone], ignore_index=True)
 
 
-def beside(table: pd.DataFrame, said: str) -> list[tuple[str, str, str, str, object]]:
+def beside(
+    table: pd.DataFrame, said: str, figures: tuple[str, str]
+) -> list[tuple[str, str, str, str, str, object]]:
     """Return what became of every level as rows beside the paper's, sycophancy first.
 
-    Cost and opinion tasks (Figs. 11, 13), then right answers on sums with a user who agrees, and
-    the benchmarks (Figs. 12, 14). A row is (what, the paper's value, ours, its interval, n); `said`
-    names a level, such as "{:g} steps". The paper gives no number for a level.
+    Cost and opinion tasks (the first of the figures: 11, 13), then right answers on sums with a
+    user who agrees, and the benchmarks (the second: 12, 14). A row is (figure, what, the paper's
+    value, ours, its interval, n); `said` names a level, such as "{:g} steps". The paper gives no
+    number for a level.
     """
     asked = {
         ("cost", "cost"): "cost of a wrong user, points",
@@ -186,13 +209,14 @@ def beside(table: pd.DataFrame, said: str) -> list[tuple[str, str, str, str, obj
     }
     of_benchmarks = table.loc[table["measure"] == BENCHMARKS, "series"].unique()
     asked |= {(BENCHMARKS, series): f"{series}, %" for series in of_benchmarks}
-    rows: list[tuple[str, str, str, str, object]] = []
+    rows: list[tuple[str, str, str, str, str, object]] = []
     for (measure, series), what in asked.items():
+        figure = figures[0] if measure in ("cost", "opinions") else figures[1]
         shown: Any = table[(table["measure"] == measure) & (table["series"] == series)].itertuples()
         for row in shown:
             name = "base" if pd.isna(row.level) else said.format(row.level)
             value, _, interval = metrics.percent(row).partition(" % ")
-            rows.append((f"{name}: {what}", "–", value, interval, row.questions))
+            rows.append((figure, f"{name}: {what}", "–", value, interval, row.questions))
     return rows
 
 
@@ -215,20 +239,31 @@ def on_sums(table: pd.DataFrame) -> list[pd.DataFrame]:
 def benchmark_measures(folder: str | Path, chosen: pd.DataFrame) -> pd.DataFrame:
     """Return the average accuracies that a run of notebook 09 found for the models of `levels`.
 
-    A setting (MMLU with five examples, …) is a series of the measure "benchmarks". Raises
-    InputError naming the model that it did not measure.
+    A setting (MMLU with five examples, …) is a series of the measure "benchmarks", and of "unread"
+    where answers could not be read. Raises InputError for a run of another notebook, and naming the
+    model that it did not measure.
     """
     place = runs.find(folder)
+    found = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+    if found.get("notebook") != BENCHMARK_NOTEBOOK:
+        raise InputError(
+            f"BENCHMARKS is {folder}, a run of {found.get('notebook')}: give a run folder of "
+            f"{BENCHMARK_NOTEBOOK}, or leave it empty."
+        )
     names = short_names(runs.as_list(runs.parameters_of(place)["MODEL"]))
-    rows = pd.DataFrame(json.loads((place / "metrics.json").read_text(encoding="utf-8"))["rows"])
+    rows = pd.DataFrame(found["rows"])
     for model in chosen["model"]:
         if model not in names:
             raise InputError(f"{model} is not among the models of {folder}: run notebook 09 on it.")
-    kept = (rows["metric"] == "accuracy") & (rows["task"] == metrics.MACRO)
+    said = {"accuracy": BENCHMARKS, "unread": UNREAD}
+    kept = rows["metric"].isin(said) & (rows["task"] == metrics.MACRO)
     table = rows[kept & rows["model"].isin([names[model] for model in chosen["model"]])]
+    # choices are always read: only what was generated has a share that was not
+    generated = table.loc[(table["metric"] == "unread") & (table["value"] > 0), "setting"]
+    table = table[(table["metric"] == "accuracy") | table["setting"].isin(generated)]
     whole = {short: model for model, short in names.items()}
     table = table.assign(
-        model=table["model"].map(whole), series=table["setting"], measure=BENCHMARKS
+        model=table["model"].map(whole), series=table["setting"], measure=table["metric"].map(said)
     )
     return with_levels(table, chosen)
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from sycophancy import compare
 from sycophancy.errors import InputError
 from sycophancy.figures.compare import level
 from sycophancy.figures.laboratory import lines
@@ -24,7 +25,9 @@ MEASURES = {
     "wrong_sums": ("right answers on\nwrong sums (%)", 100, 50),
     "true_sums": ("right answers on\ntrue sums (%)", 100, 50),
     "benchmarks": ("benchmarks:\naccuracy (%)", 100, None),
+    "unread": ("benchmarks: answers\nthat could not be read (%)", 100, None),
 }
+IN_PLACE = "in place of benchmarks: held-\nout claims, no user (%)"  # see `compare.measures`
 SAID = {
     "none": "no user", "right": "user is right", "wrong": "user is wrong",
     "agrees": "user agrees", "disagrees": "user disagrees",
@@ -94,8 +97,9 @@ def panel(ax: Axes, table: pd.DataFrame, measure: str, column: str) -> None:
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.minorticks_off()
-    ax.set_ylabel(label)
-    if names not in ([""], [measure]):
+    stand_in = measure == "benchmarks" and names == [compare.INSTEAD]
+    ax.set_ylabel(IN_PLACE if stand_in else label)
+    if not stand_in and names not in ([""], [measure]):
         ax.legend(fontsize=6, loc="best", handletextpad=0.3, borderpad=0.1)
 
 
@@ -103,6 +107,8 @@ def caption(table: pd.DataFrame) -> str:
     """Return base, formats, numbers of questions and intervals as the text under a figure."""
     base = ", ".join(dict.fromkeys(table.loc[table["level"].isna(), "model"]))
     counts = table.groupby("measure", sort=False)["questions"].max()
+    if set(table.loc[table["measure"] == "benchmarks", "series"]) == {compare.INSTEAD}:
+        counts = counts.rename({"benchmarks": compare.INSTEAD})
     n = ", ".join(f"{int(count)} {str(name).replace('_', ' ')}" for name, count in counts.items())
     seeds = ", ".join(dict.fromkeys(seed for seed in table["training_seed"].astype(str) if seed))
     text = f"dotted, shaded: {base} before training; n = {n};\n"
