@@ -1086,6 +1086,14 @@ def test_a_container_has_the_memory_that_it_is_allowed(
     assert capacity.memory() == 4096
 
 
+def test_cells_ask_for_large_pages_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(capacity.TUNABLES, raising=False)
+    monkeypatch.setenv("SOMETHING", "else")
+    assert capacity.environment() == {**os.environ, capacity.TUNABLES: "glibc.malloc.hugetlb=1"}
+    monkeypatch.setenv(capacity.TUNABLES, "glibc.malloc.hugetlb=0")
+    assert capacity.environment() == dict(os.environ)
+
+
 def test_cells_of_one_notebook_stand_in_one_table() -> None:
     def rows(cell: str, model: str, value: float, form: str = "paper") -> list[dict[str, Any]]:
         return [
@@ -1288,6 +1296,7 @@ time.sleep(1)
 model = Path("models") / sys.argv[2]
 model.mkdir(parents=True, exist_ok=True)
 told = [began, time.time(), os.environ["NPROC"], sys.argv[2]]
+assert "hugetlb" in os.environ["GLIBC_TUNABLES"]
 (trained.parent / "span.json").write_text(json.dumps(told))
 trained.write_text(json.dumps({"lab_x": str(model.absolute())}))
 """
@@ -1296,6 +1305,7 @@ NOTE = """
 import json, os, time
 from pathlib import Path
 Path(OUT_DIR, "span.json").write_text(json.dumps([time.time(), os.environ["NPROC"]]))
+assert "hugetlb" in os.environ["GLIBC_TUNABLES"]
 Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
 """
 

@@ -19,6 +19,7 @@ LIMITS = {
     1: (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
 }
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
+TUNABLES = "GLIBC_TUNABLES"
 ASK_JAX = "import jax; print(jax.default_backend())"
 
 
@@ -60,6 +61,15 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for cells: this process's, where glibc asks for large pages.
+
+    The buffers of a pass are new memory every time, and every small page of them a fault
+    (bench/README.md). Linux with transparent_hugepage "never" and other C libraries ignore it.
+    """
+    return {TUNABLES: "glibc.malloc.hugetlb=1", **os.environ}
 
 
 def memory() -> int:

@@ -151,7 +151,9 @@ def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch
         (folder / "progress.json").unlink(missing_ok=True)
     forget_lost_models(batch)
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=capacity.environment(), stdout=log, stderr=log
+        )
         # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
         interrupts: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
