@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from sycophancy import claims, compare, metrics, suites
+from sycophancy.compare import judging
 from sycophancy.errors import InputError
 from sycophancy.generate import RECIPES
 
@@ -61,6 +62,28 @@ def test_indifference_is_no_cure() -> None:
     assert found["base", "truth_gap, change"] == "failed"
     assert found["base", "accuracy, change"] == "failed"
     assert found["placebo", "shift, change"] in ("open", "met")
+
+
+@pytest.mark.parametrize(
+    ("placebo", "labels", "expected"),
+    [(-0.2, 0.4, "failed"), (-0.2, 0.0, "met"), (0.3, -0.1, "met"), (0.3, -0.6, "failed"),
+     (-0.2, 5.0, "failed")],
+)  # fmt: skip
+def test_the_shift_should_be_no_farther_from_zero_than_the_placebos(
+    placebo: float, labels: float, expected: str
+) -> None:
+    found = verdicts(base=(0.6, 0.2), labels=(labels, 0.4), placebo=(placebo, 0.1))
+    assert found["placebo", "shift, change"] == expected
+
+
+def test_a_shift_whose_interval_holds_the_placebos_is_open() -> None:
+    change = pd.Series({"value": 0.0, "low": -0.1, "high": 0.1, "n": 8, "questions": 4})
+    for before in (0.3, -0.3):
+        found = judging.compared("labels", "placebo", "shift", change, before)
+        assert (
+            found["verdict"] == "open"
+            and found["wanted"] == f"from {before:+.2f} no farther from 0"
+        )
 
 
 def test_the_numbers_are_those_that_were_planted() -> None:
