@@ -38,7 +38,7 @@ def plain(model: models.LanguageModel, prompt: str, tokens: int) -> str:
         hidden = model.backbone({"token_ids": batch, "padding_mask": mask})
         last = hidden[:, length - 1 : length]
         logits = np.asarray(model.backbone.token_embedding(last, reverse=True))[0, -1]
-        if int(logits.argmax()) in model.end:
+        if int(logits.argmax()) in decoding.ends(model):
             break
         new.append(int(logits.argmax()))
     return str(reader(model).decode(new, skip_special_tokens=False))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sentencepiece
 from tokenizers import pre_tokenizers
@@ -121,6 +123,35 @@ def test_kerashubs_own_tokenizers_give_text_for_what_they_encode(
 def test_answers_of_a_kerashub_preset_can_be_read(tmp_path: Path) -> None:
     write_preset(tmp_path, pieces())
     model = models.load(str(tmp_path))
-    found = decoding.greedy(model, ["2 + 2 ="], max_tokens=5, stop=["\n"])
-    (text,) = found["text"]
-    assert set(found["ended"]) <= {"stop", "end", "cap"} and isinstance(text, str)
+    prompt = "The main language of Russia"
+    ids = [*model.start, *model.encode([prompt])[0]]
+    new: list[int] = []
+    while len(new) < 5 and not {*new} & {*model.end}:
+        row = np.array([[*ids, *new]], np.int32)
+        hidden = model.backbone({"token_ids": row, "padding_mask": np.ones_like(row)})
+        new.append(
+            int(np.asarray(model.backbone.token_embedding(hidden, reverse=True))[0, -1].argmax())
+        )
+    assert model.decode is not None
+    (whole,) = model.decode([[token for token in new if token not in model.end]])
+    (found,) = decoding.greedy(model, [prompt], max_tokens=5)["text"]
+    assert found == whole and len(whole) > 0
+    (part,) = decoding.greedy(model, [prompt], max_tokens=5, stop=[whole[1:3]])["text"]
+    assert part == whole.partition(whole[1:3])[0]
+
+
+def test_a_mark_that_ends_a_turn_ends_an_answer(tiny: LanguageModel) -> None:
+    turn = tiny.encode(["<|im_end|>"])[0]
+    assert len(turn) == 1 and decoding.ends(tiny) == (*tiny.end, *turn)
+    other = replace(tiny, end=(7,))
+    assert decoding.ends(other) == (7, *turn)
+    assert decoding.ends(replace(other, decode=None)) == (7,)
+
+
+def test_the_context_of_the_ladder_is_known(tmp_path: Path) -> None:
+    write_preset(tmp_path, pieces())
+    contexts = [
+        models.load_preset(str(tmp_path), "float32", name=name).context
+        for name in ("gemma3_270m", "gemma3_instruct_1b", "gemma3_4b", "another")
+    ]
+    assert contexts == [32_768, 32_768, 131_072, None]

@@ -23,6 +23,7 @@ from sycophancy.decoding.loops import (
     LOOK,
     STEP,
     batch_size,
+    ends,
     kerashub_loop,
     make_generate,
     own_loop,
@@ -42,6 +43,7 @@ __all__ = [
     "closing",
     "cut",
     "decoder",
+    "ends",
     "greedy",
     "kerashub_loop",
     "make_generate",
@@ -65,7 +67,7 @@ def greedy(
 ) -> pd.DataFrame:
     """Return one row per prompt: prompt, text (without the stop string), tokens, ended.
 
-    `ended` is "stop", "end" (the model's end token) or "cap" (`max_tokens` reached). Finished
+    `ended` is "stop", "end" (a token that ends an answer) or "cap" (`max_tokens` reached). Finished
     prompts are kept in `store`, from which a later call goes on. Raises InputError for a prompt
     that is empty or does not fit the context with `max_tokens` more, and for a model that has no
     `decode`, before any forward pass.
@@ -104,14 +106,14 @@ def greedy(
     grouped = list(batches(fresh, sizes))
     tell()
     if fresh:
-        closed_by = closing(model, stop)
+        closed_by, last = closing(model, stop), ends(model)
         over = partial(stopped, decode, stop)
         generate = make_generate(model, closed_by, over, padded_lengths(grouped, sizes))
     for batch in grouped:
         found = generate([encoded[index] for index in batch], max_tokens)
         for index, new in zip(batch, found, strict=True):
             end = next((at + 1 for at, token in enumerate(new) if token in closed_by), len(new))
-            rows[index] = [prompts[index], *cut(new[:end], decode, model.end, max_tokens, stop)]
+            rows[index] = [prompts[index], *cut(new[:end], decode, last, max_tokens, stop)]
             place = places[index]
             if place is not None:
                 write_json(place, rows[index])
@@ -161,7 +163,7 @@ def decoder(model: LanguageModel) -> Decode:
     if model.decode is None:
         raise InputError(
             f"{model.name} has a tokenizer that only encodes, so that its answers cannot be read: "
-            "choose another model, or benchmarks whose answers are choices (CHAIN empty)."
+            "choose another model, or answers that are choices (BENCHMARKS=mmlu, CHAIN empty)."
         )
     return model.decode
 

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from sycophancy import models
+from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.cached import causal_task, exact
 from sycophancy.scoring.forward import kept, logits_at, on_weights, with_weights
 
 Generate = Callable[[list[list[int]], int], list[list[int]]]
 Over = Callable[[list[int]], bool]
+TURN_ENDS = ("<end_of_turn>", "<|eot_id|>", "<|im_end|>")  # of Gemma, Llama 3, Qwen and SmolLM
 STEP = 32  # padded lengths are multiples of this: each one is compiled
 # Prompts at a time. A step copies every row's cache and a batch runs until its last row ends: few
 # rows on a processor; an accelerator would idle.
@@ -27,6 +29,18 @@ LOOK = 16  # after so many steps a batch is looked at for stop strings spread ov
 def batch_size() -> int:
     """Return how many prompts are continued together on this machine."""
     return BATCH_ON_CPU if jax.default_backend() == "cpu" else BATCH
+
+
+def ends(model: LanguageModel) -> tuple[int, ...]:
+    """Return the ids that end an answer: the model's own, and the marks of a turn that it knows."""
+    try:
+        rows = model.encode(TURN_ENDS)
+    except InputError:  # a laboratory model knows its own words alone
+        return model.end
+    whole = [row[0] for row in rows if len(row) == 1]
+    texts = model.decode([[token] for token in whole]) if model.decode else []
+    known = [token for token, text in zip(whole, texts, strict=False) if text in TURN_ENDS]
+    return tuple(dict.fromkeys([*model.end, *known]))
 
 
 def make_generate(
@@ -53,7 +67,7 @@ def own_loop(
     begin, go_on = kept(model, "decoding", lambda: compile_loop(model))
     size = model.backbone.token_embedding.input_dim
     closes = np.zeros(size, bool)  # a tokenizer may know tokens that the model does not
-    closes[[token for token in (*model.end, *closed_by) if token < size]] = True
+    closes[[token for token in (*ends(model), *closed_by) if token < size]] = True
 
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
         """Return the ids that follow each prompt of one batch."""
@@ -137,7 +151,7 @@ def kerashub_loop(model: LanguageModel, closed_by: Sequence[int]) -> Generate:
     It begins at the end of the shortest prompt, takes all rows on at one index and is never looked
     at in between.
     """
-    last = (*model.end, *closed_by)
+    last = (*ends(model), *closed_by)
     causal = models.families()[type(model.backbone)](backbone=model.backbone, preprocessor=None)
     causal.compile(sampler="greedy")
     # KerasHub looks for the end token behind the prompt too: padding must not look like it
