@@ -434,6 +434,10 @@ def test_the_format_that_was_trained_in_stays_on_record(trained: Path, tmp_path:
     finetune.train(models.load(BASE, "bfloat16"), examples(), given, folder)
     assert finetune.read_run(folder) == finetune.read_run(trained)
     models.load(str(folder), "float32")
+    (folder / "step-000002.safetensors").unlink()  # now it is trained again, in this format
+    finetune.train(models.load(BASE, "bfloat16"), examples(), given, folder)
+    assert finetune.read_run(folder)["dtype"] == "bfloat16"
+    models.load(str(folder), "bfloat16")
 
 
 def test_a_run_of_other_weights_is_refused(trained: Path, tmp_path: Path) -> None:

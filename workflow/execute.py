@@ -24,6 +24,10 @@ from workflow.grid import ROOT
 class SocketKernelManager(AsyncKernelManager):
     """Talks to the kernel over Unix sockets: no ports to clash, nothing others can listen to."""
 
+    # Seconds from asking a kernel to end until it is killed. It is interrupted at once, and then
+    # finishes the step in hand and saves: jupyter_client's five are too few for that.
+    shutdown_wait_time = 60.0
+
     @default("transport")
     def _transport(self) -> str:
         return "ipc"

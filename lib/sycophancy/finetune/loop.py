@@ -21,7 +21,14 @@ import pandas as pd
 from sycophancy import mixture
 from sycophancy.errors import InputError
 from sycophancy.finetune import adapters, checkpoint
-from sycophancy.finetune.settings import Settings, check, digest, kept_steps, open_run
+from sycophancy.finetune.settings import (
+    Settings,
+    check,
+    digest,
+    kept_steps,
+    open_run,
+    write_record,
+)
 from sycophancy.finetune.step import make_optimizer, make_step, schedule
 from sycophancy.mixture import Example, Shapes
 from sycophancy.models import LanguageModel, weights_sha256
@@ -98,7 +105,7 @@ def train(
     if not examples:
         raise InputError("There are no examples to train on: generate and filter prompts first.")
     identity = digest(settings, data_digest(examples))
-    record = {
+    record: dict[str, Any] = {
         "base_sha256": weights_sha256(model.backbone),
         "base_fingerprint": model.fingerprint,
         "dtype": keras.dtype_policies.get(model.backbone.dtype_policy).name,
@@ -106,7 +113,8 @@ def train(
     }
     with explained(settings):
         trained = adapters.attach(model.backbone, settings)
-        open_run(folder, settings, {**record, "trained_values": adapters.count(trained)})
+        record["trained_values"] = adapters.count(trained)
+        open_run(folder, settings, record)
         optimizer = make_optimizer(settings, trained)
         weights: list[Any] = [variable.value for variable in trained]
         state: list[Any] = [variable.value for variable in optimizer.variables]
@@ -118,6 +126,8 @@ def train(
             state = [jnp.asarray(value) for value in before[2]]
             if done in kept_steps(settings) and done not in checkpoint.steps(folder):
                 checkpoint.save_weights(folder, done, trained, weights)
+        else:  # from the start: whatever stood there, this is the base
+            write_record(folder, settings, record)
         run = Loop(folder, settings, trained, identity, done, log)
         shape = mixture.shapes(examples, settings.steps, settings.batch)
         step = make_step(model, trained, optimizer)
@@ -159,7 +169,7 @@ def interrupts_held_back() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
     if held:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # as it would have been taken
 
 
 def cost_entry(cost: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sycophancy.mixture import check as check_ratio
 from sycophancy.models import RUN_FILE, default_dtype
 from sycophancy.runs import as_list, write_json
 
+BASE = ("base_sha256", "base_fingerprint", "dtype")  # what is on record of the model trained from
 METHODS = ("lora", "full")
 OPTIMIZERS = ("adamw", "adafactor")
 
@@ -178,8 +179,13 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
         if old.get("digest") != record["digest"] or (formats[0] == formats[1] and other_base):
             folder.rename(free_name(folder, f"before-{str(old.get('digest'))[:8]}"))
         elif other_base:  # the same base in another format: what was trained from stays on record
-            record = {**record, "base_sha256": old.get("base_sha256"), "dtype": formats[0]}
-    write_json(path, {**asdict(settings), **settings.about, **record})
+            record = {**record, **{name: old.get(name) for name in BASE}}
+    write_record(folder, settings, record)
+
+
+def write_record(folder: Path, settings: Settings, record: Mapping[str, Any]) -> None:
+    """Write model.json."""
+    write_json(folder / RUN_FILE, {**asdict(settings), **settings.about, **record})
 
 
 def free_name(folder: Path, ending: str) -> Path:

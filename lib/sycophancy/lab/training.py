@@ -140,7 +140,7 @@ def code() -> str:
     """Return a hash of the code that decides the weights."""
     lib = Path(__file__).parents[1]
     names = ["lab/names.py", "lab/corpus.py", "lab/training.py", "world.py", "templates/dialect.py"]
-    names += ["finetune/loop.py", "finetune/step.py", "mixture/batches.py"]
+    names += ["finetune/loop.py", "finetune/step.py", "mixture/batches.py", "scoring/forward.py"]
     return code_hash(lib / name for name in names)
 
 
