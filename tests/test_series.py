@@ -87,6 +87,10 @@ def test_levels_that_differ_in_more_than_one_thing_are_named(
     hotter["only64"] = run(tmp_path / "cooler", 5.0, 64, rate=0.01)
     with pytest.raises(InputError, match=r"examples differ in rate as well: 0\.1 .*, 0\.01 "):
         level_of(hotter, compare.EXAMPLES, [16, 64])
+    # of a longer run the rate falls later: its checkpoints are not those of a shorter one
+    mixed = measured | {"25": run(tmp_path / "another run", steps=200) + "@25"}
+    with pytest.raises(InputError, match="levels of steps differ in run as well"):
+        level_of(mixed, compare.STEPS, [10, 25, 400])
     other = measured | {"only16": run(tmp_path / "other base", 5.0, 16, base="another")}
     with pytest.raises(InputError, match=r"examples differ in base as well"):
         level_of(other, compare.EXAMPLES, [16, 64])

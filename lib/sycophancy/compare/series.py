@@ -34,6 +34,7 @@ SUMS = "additions"
 USERS = ("none", "agrees", "disagrees")
 BENCHMARKS, UNREAD = "benchmarks", "unread"
 BENCHMARK_NOTEBOOK = "09_benchmarks"
+ALIKE = ("base", "steps", "format", "answer_format")  # in which the models of a series agree too
 INSTEAD = "held-out claims, no user"  # of benchmarks, where there are none
 OPINION_FORMAT = "choices"  # the paper's
 # measure: the metrics of `metrics.user_table` on claims that it shows
@@ -93,7 +94,7 @@ def levels(
             several = ", ".join(model for model, _ in alike)
             raise InputError(f"{several} have {column} {level:g} alike: give one of them.")
         model, facts = alike[0]
-        settings[model] = facts.settings
+        settings[model] = facts.settings | ({"run": facts.folder} if column == STEPS else {})
         shown = facts.examples if column == EXAMPLES else level
         rows.append({"model": model, "level": float(shown), "seed": facts.seed})
     refuse_differences(settings, column)
@@ -130,7 +131,7 @@ def full_facts(model: str) -> SimpleNamespace | None:
         examples=int(facts["examples"]),
         steps=int(facts["steps"]),
         step=step,
-        settings={name: facts[name] for name in ("base", "steps", *SETTINGS) if name in facts},
+        settings={name: facts[name] for name in (*ALIKE, *SETTINGS) if name in facts},
     )
 
 
@@ -209,6 +210,8 @@ def beside(
     }
     of_benchmarks = table.loc[table["measure"] == BENCHMARKS, "series"].unique()
     asked |= {(BENCHMARKS, series): f"{series}, %" for series in of_benchmarks}
+    of_unread = table.loc[table["measure"] == UNREAD, "series"].unique()
+    asked |= {(UNREAD, series): f"{series}, not read, %" for series in of_unread}
     rows: list[tuple[str, str, str, str, str, object]] = []
     for (measure, series), what in asked.items():
         figure = figures[0] if measure in ("cost", "opinions") else figures[1]

@@ -27,7 +27,10 @@ OTHER_NOTEBOOK = "10_prior_knowledge"
 SPOKEN = {("filter", "none"): "no filter", ("limit", "0"): ""}
 DIFFERENT = 0.05  # nats; more than the batch and the device move a log-probability
 ABSENT = "–"
-SETTINGS = ("method", "rank", "targets", "layers", "batch", "optimizer", "rate", "warmup")
+SETTINGS = (
+    "method", "rank", "targets", "layers", "batch", "optimizer", "rate", "warmup", "clip",
+    "weight_decay", "dtype", "instructions", "data",
+)  # fmt: skip
 FACTS = (
     "recipe", "filter", "seed", "steps", "base", "ratio", "limit", "examples", "format",
     "answer_format", *SETTINGS,
