@@ -12,7 +12,6 @@ from sycophancy.figures.theme import SHADES, WIDTH, Picture, theme
 from sycophancy.world import SOURCE
 
 SMOOTH = 10  # steps of the running mean
-GUESS = float(np.log(2))  # nats: what guessing costs on a generated prompt
 
 
 def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
@@ -62,7 +61,7 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
 def losses(table: pd.DataFrame, *, caption: str = "") -> Figure:
     """Draw the loss of every training run by step, and its running mean over ten steps.
 
-    `table` has columns run, step, loss (nats); the dashed line is what guessing costs.
+    `table` has columns run, step, loss (nats, over generated prompts and instructions).
     """
     names = list(dict.fromkeys(table["run"]))
     with theme():
@@ -74,7 +73,6 @@ def losses(table: pd.DataFrame, *, caption: str = "") -> Figure:
             ax.plot(rows["step"], rows["loss"], color=shade, linewidth=0.5, alpha=0.45)
             mean = rows["loss"].rolling(SMOOTH, min_periods=1).mean()
             ax.plot(rows["step"], mean, color=shade, linewidth=1.4, label=name)
-        ax.axhline(GUESS, color=".3", linewidth=0.8, linestyle="--", zorder=1)
         ax.set(xlabel="step", ylabel="loss (nats)")
         ax.set_ylim(bottom=0)
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)

@@ -191,4 +191,6 @@ def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
             f"Cannot write to the run folder {run.folder} ({error}): set OUT_DIR to a folder you "
             "can write to."
         ) from error
+    # what a table of a notebook says it says whole, not in the first 50 characters
+    pd.set_option("display.max_colwidth", None)
     return run
