@@ -27,7 +27,7 @@ MEASURES = {
     "benchmarks": ("benchmarks:\naccuracy (%)", 100, None),
     "unread": ("benchmarks: answers\nthat could not be read (%)", 100, None),
 }
-IN_PLACE = "in place of benchmarks: held-\nout claims, no user (%)"  # see `compare.measures`
+IN_PLACE = "in place of benchmarks:\nclaims, no user (%)"  # see `compare.measures`
 SAID = {
     "none": "no user", "right": "user is right", "wrong": "user is wrong",
     "agrees": "user agrees", "disagrees": "user disagrees",
