@@ -272,8 +272,9 @@ def test_the_table_refuses_what_it_cannot_tell_apart() -> None:
 
 
 def test_model_facts_are_those_of_the_run(tmp_path: Path) -> None:
-    name = trained(tmp_path / "r", base="b", recipe="labels", seed=0, rate=1e-4)
-    assert compare.model_facts(name) == {"recipe": "labels", "seed": "0", "base": "b"}
+    name = trained(tmp_path / "r", base="b", recipe="labels", seed=0, rate=1e-4, trained_values=8)
+    facts = {"recipe": "labels", "seed": "0", "base": "b", "rate": "0.0001"}
+    assert compare.model_facts(name) == facts
     assert compare.model_facts(f"{name}@40")["steps"] == "40"
     assert compare.model_facts("tiny_random") == {}
-    assert json.loads((tmp_path / "r" / "model.json").read_text())["rate"] == 1e-4
+    assert json.loads((tmp_path / "r" / "model.json").read_text())["trained_values"] == 8
