@@ -7,7 +7,7 @@ import pandas as pd
 from sycophancy.benchmarks.items import assemble
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.scoring.rows import missing_start
+from sycophancy.scoring.rows import opened
 
 
 def fit(model: LanguageModel, items: pd.DataFrame) -> pd.DataFrame:
@@ -61,6 +61,6 @@ def measure(model: LanguageModel, items: pd.DataFrame) -> list[int]:
     ]
     encoded = model.encode(texts)
     return [
-        len(missing_start(model, ids)) + len(ids) + int(more)
+        len(opened(model, ids)) + int(more)
         for ids, more in zip(encoded, items["max_tokens"], strict=True)
     ]

@@ -33,7 +33,7 @@ from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.runs import code_hash, write_json
 from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
-from sycophancy.scoring.rows import missing_start
+from sycophancy.scoring.rows import opened
 
 __all__ = [
     "COLUMNS",
@@ -75,7 +75,7 @@ def greedy(
     began = time.monotonic()
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
         raise InputError(f"max_tokens is {max_tokens!r}: give a whole number from 1 on.")
-    encoded = [[*missing_start(model, ids), *ids] for ids in model.encode(list(prompts))]
+    encoded = [opened(model, ids) for ids in model.encode(list(prompts))]
     for index, ids in enumerate(encoded):
         if not ids:
             raise InputError(f"Prompt {index} is empty: there is nothing to go on from.")

@@ -13,7 +13,7 @@ import pandas as pd
 from sycophancy.errors import InputError
 from sycophancy.mixture.mixing import check, from_instructions, require
 from sycophancy.models import LanguageModel
-from sycophancy.scoring.rows import choose_lengths, chunks, missing_start, tokenise
+from sycophancy.scoring.rows import choose_lengths, chunks, opened, tokenise
 from sycophancy.templates import Chat
 
 
@@ -106,7 +106,7 @@ def fitting(
     check_tokens(model, max_tokens)
     check(format=format, chat=chat)
     encoded = model.encode(from_instructions(instructions, format, chat)["prompt"].tolist())
-    fits = np.array([opened(model, ids) < max_tokens for ids in encoded], dtype=bool)
+    fits = np.array([len(opened(model, ids)) < max_tokens for ids in encoded], dtype=bool)
     return instructions[fits].reset_index(drop=True)
 
 
@@ -117,14 +117,9 @@ def fitting_units(model: LanguageModel, prompts: pd.DataFrame, *, max_tokens: in
     """
     check_tokens(model, max_tokens)
     texts = (prompts["prompt"] + prompts["target"]).tolist()
-    sizes = np.array([opened(model, ids) for ids in model.encode(texts)], dtype=int)
+    sizes = np.array([len(opened(model, ids)) for ids in model.encode(texts)], dtype=int)
     long = prompts["unit"].isin(prompts["unit"][sizes > max_tokens])
     return prompts[~long].reset_index(drop=True)
-
-
-def opened(model: LanguageModel, ids: Sequence[int]) -> int:
-    """Return the number of ids with the start ids before them."""
-    return len(missing_start(model, ids)) + len(ids)
 
 
 def check_tokens(model: LanguageModel, max_tokens: int) -> None:

@@ -100,11 +100,8 @@ def packed_exact(model: LanguageModel, size: int, length: int) -> bool:
     """Return whether packed sequences give what the plain forward pass gives.
 
     Found out once an architecture and process, on random tokens in sequences of the shape that is
-    asked for. A sliding window counts slots, whatever mask is given: one shorter than a sequence
-    would hide tokens.
+    asked for.
     """
-    if 0 < sliding_window(model.backbone) < length:
-        return False
 
     def find() -> bool:
         """Compare."""
@@ -118,7 +115,13 @@ def packed_exact(model: LanguageModel, size: int, length: int) -> bool:
 
 
 def differences(model: LanguageModel, size: int, length: int) -> np.ndarray:
-    """Return |packed - plain| log-probabilities of two trees of two levels, filling a sequence."""
+    """Return |packed - plain| log-probabilities of two trees of two levels, filling a sequence.
+
+    Infinite under a sliding window shorter than a sequence: it counts slots, whatever mask is
+    given, and would hide tokens where one tree fills the sequence.
+    """
+    if 0 < sliding_window(model.backbone) < length:
+        return np.array([np.inf])
     vocabulary = model.backbone.token_embedding.input_dim
     rng = np.random.default_rng(0)
     stem, branch = length // 8, max(1, length // 16)  # 2 × (stem + 2 × (branch + 2 × branch)) fit

@@ -57,6 +57,11 @@ def missing_start(model: LanguageModel, ids: Sequence[int]) -> list[int]:
     return [] if tuple(ids[: len(model.start)]) == model.start else list(model.start)
 
 
+def opened(model: LanguageModel, ids: Sequence[int]) -> list[int]:
+    """Return a sequence with its start ids, once."""
+    return [*missing_start(model, ids), *ids]
+
+
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """Return how many leading ids two sequences share."""
     short = min(len(first), len(second))
