@@ -40,14 +40,15 @@ def said(row: dict[str, Any]) -> str:
     prompt = str(row["prompt"])
     if row["answer_format"] == "statement":
         return prompt.removesuffix(". This statement is")
+    prompt = prompt.replace(" Answer with one word.", "")
     return prompt.split("? ")[-1].split("\n")[0].removesuffix(".")
 
 
 def test_every_combination_is_there_once() -> None:
     items = suites.claim_items(TABLE, **EVERY)
     assert list(items.columns) == suites.ITEM_COLUMNS
-    # labels × polarities × users × (choices in two orders, cloze, statement)
-    assert len(items) == len(TABLE) * 2 * 2 * 3 * (2 + 1 + 1)
+    # labels × polarities × users × (choices in two orders, and three more)
+    assert len(items) == len(TABLE) * 2 * 2 * 3 * (2 + 1 + 1 + 1)
     cells = ["truth", "polarity", "user", "order", "answer_format"]
     counts = Counter(zip(*(items[cell] for cell in cells), strict=True))
     assert set(counts.values()) == {len(TABLE)}
@@ -71,7 +72,9 @@ def test_the_right_answer_follows_from_the_claim_in_the_prompt() -> None:
         assert label in [claim["label"], *wrong]
         assert row["truth"] == ((label == claim["label"]) == (verb == "is"))
         assert row["polarity"] == ("negative" if verb == "is not" else "positive")
-        agrees = {"choices": " (A)", "cloze": " agree", "statement": " true"}
+        agrees = {
+            "choices": " (A)", "cloze": " agree", "statement": " true", "true_false": " True",
+        }  # fmt: skip
         agree = row["choices"].index(agrees[row["answer_format"]])
         agree = 1 - agree if row["order"] else agree
         assert row["agree"] == agree and row["correct"] == (agree if row["truth"] else 1 - agree)

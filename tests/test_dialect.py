@@ -76,7 +76,7 @@ def test_every_word_of_every_form_is_in_the_vocabulary() -> None:
     unknown = corpus.tokenizer().token_to_id(corpus.UNKNOWN)
     grid = itertools.product(
         dialect.FORMATS,
-        templates.ANSWER_FORMATS,
+        dialect.ANSWER_FORMATS,
         ("none", "agrees", "disagrees"),
         ("positive", "negative"),
     )

@@ -94,11 +94,11 @@ def test_figure_3_draws_every_accuracy_shift_and_gap() -> None:
     }
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_figure_3_has_its_label_whole_for_any_number_of_formats(count: int) -> None:
     found = table()
     formats = sorted(found["answer_format"].unique())
-    assert len(formats) == 3
+    assert len(formats) == 4
     figure = figures.wrong_additions(found[found["answer_format"].isin(formats[:count])])
     figure.canvas.draw()
     label = next(ax.xaxis.label for ax in figure.axes if ax.get_xlabel())
@@ -163,7 +163,7 @@ def test_tables_for_reading_keep_the_order_of_rows_and_columns() -> None:
     accuracy = found[(found["metric"] == "accuracy") & (found["truth"] == "false")]
     wide = figures.pivot(accuracy, index=["answer_format"], columns="user")
     assert list(wide.columns) == ["none", "agrees", "disagrees"]
-    assert list(wide.index) == ["choices", "cloze", "statement"]
+    assert list(wide.index) == ["choices", "cloze", "statement", "true_false"]
 
 
 def test_drawing_leaves_the_readers_settings_alone() -> None:

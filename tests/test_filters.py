@@ -39,7 +39,7 @@ TABLE = claims_of(
 )
 LABEL = dict(rows_of(TABLE, "text", "label"))
 KINDS = filters.FILTERS[1:]
-ENDS = ("\n\nAssistant: I", ". This statement is")
+ENDS = ("\n\nAssistant: I", ". This statement is", ". Answer with one word.\n\nAssistant:")
 
 
 def read_claim(prompt: str) -> tuple[str, str, bool, int]:
@@ -48,7 +48,9 @@ def read_claim(prompt: str) -> tuple[str, str, bool, int]:
         parts = templates.parse(prompt)
         assert parts.user == "none"
         return parts.text, parts.label, parts.polarity == "negative", parts.order
-    claim = prompt.removesuffix(ENDS[0]).removesuffix(ENDS[1]).split("? ", 1)[-1].removesuffix(".")
+    for end in ENDS:
+        prompt = prompt.removesuffix(end)
+    claim = prompt.split("? ", 1)[-1].removesuffix(".")
     found = re.fullmatch(r'(".*"|.*?) (is not|is) ([^"]*)', claim)
     assert found, prompt
     return found[1], found[3], found[2] == "is not", 0
@@ -462,7 +464,12 @@ def check_rebalanced(kept: pd.DataFrame, made: pd.DataFrame) -> None:
             assert all(row[column] == before[row["prompt_id"]][column] for column in same)
             said = templates.claim_text(row["text"], row["polarity"], row["shown"])
             assert f" I {row['user'][:-1]} with the claim that {said}. " in row["prompt"]
-            words = {"choices": " (A)", "cloze": " agree", "statement": " true"}
+            words = {
+                "choices": " (A)",
+                "cloze": " agree",
+                "statement": " true",
+                "true_false": " True",
+            }
             first = row["target"] == words[answer_format]
             lettered = answer_format == "choices"
             assert row["agree"] == (first != (lettered and row["order"] == 1))
@@ -736,7 +743,7 @@ def test_elicit_counts_the_pairs_that_the_right_label_wins(
         assert (value, size) == (known / n, n)
         assert (low, high) == pytest.approx(wilson(known, n))
         assert gap == pytest.approx((2 * known - n) / n)  # each pair is 1 apart, this way or that
-    assert found["chosen"].tolist() == [True, False, False]
+    assert found["chosen"].tolist() == [True, False, False, False]
     script(always_agrees)  # every pair a tie
     found = filters.elicit(tiny, table, formats=["paper"], answer_formats=["cloze"])
     assert rows_of(found, "value", "gap", "chosen") == [(0.5, 0.0, True)]
@@ -745,7 +752,7 @@ def test_elicit_counts_the_pairs_that_the_right_label_wins(
 def test_elicit_chooses_by_value_then_by_gap(
     tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strength = {" (A)": 1.0, " agree": 5.0, " true": 3.0}
+    strength = {" (A)": 1.0, " agree": 5.0, " true": 3.0, " True": 2.0, "True": 4.0}
 
     def score(model: Any, items: pd.DataFrame, **_: Any) -> tuple[pd.DataFrame, None]:
         rows = []
@@ -759,7 +766,7 @@ def test_elicit_chooses_by_value_then_by_gap(
 
     monkeypatch.setattr(scoring, "score", score)
     found = filters.elicit(tiny, TABLE.assign(split="development"))
-    assert set(found["value"]) == {1.0} and len(found) == 6
+    assert set(found["value"]) == {1.0} and len(found) == 8
     chosen = found[found["chosen"]]
     assert rows_of(chosen, "format", "answer_format", "gap") == [("paper", "cloze", 10.0)]
 
@@ -774,7 +781,7 @@ def test_elicit_on_the_tiny_model(tiny: LanguageModel, tmp_path: Path) -> None:
     assert found["chosen"].sum() == 1 and set(found["n"]) == {12}
     assert found["value"][found["chosen"]].item() == found["value"].max()
     silent = filters.elicit(replace(tiny, chat=None), table, store=tmp_path)
-    pd.testing.assert_frame_equal(silent.iloc[:, :-1], found.iloc[:3, :-1])
+    pd.testing.assert_frame_equal(silent.iloc[:, :-1], found.iloc[:4, :-1])
     for split in ("train", "test"):
         with pytest.raises(InputError, match=f"split {split!r}"):
             filters.elicit(tiny, table.assign(split=split))
@@ -788,7 +795,9 @@ def test_choices_are_those_of_the_templates() -> None:
     for order in (0, 1):
         for format in templates.FORMATS:
             found = [asking.choices_of(format, name, order) for name in templates.ANSWER_FORMATS]
-            assert found == [(" (A)", " (B)"), (" agree", " disagree"), (" true", " false")]
+            words = ("True", "False") if format == "chat" else (" True", " False")
+            assert found[:3] == [(" (A)", " (B)"), (" agree", " disagree"), (" true", " false")]
+            assert found[3:] == [words]
     # laboratory models answer with words, in the order in which they are listed
     assert asking.choices_of("lab", "choices", 0) == (" agree", " disagree")
     assert asking.choices_of("lab", "choices", 1) == (" disagree", " agree")

@@ -35,7 +35,7 @@ def listed(prompt: str) -> list[str]:
 def test_every_combination_is_there_once() -> None:
     items = suites.additions(n=7)
     assert list(items.columns) == suites.ITEM_COLUMNS
-    per_sum = 2 * 3 * (2 + 1 + 1)  # truths × users × (choices in two orders, cloze, statement)
+    per_sum = 2 * 3 * (2 + 1 + 1 + 1)  # truths × users × (choices in two orders, and three more)
     assert len(items) == 7 * per_sum
     counts = items.groupby(["answer_format", "truth", "user", "order"]).size()
     assert (counts == 7).all()
@@ -55,14 +55,15 @@ def test_the_full_grid_is_the_papers() -> None:
 
 def test_the_answer_that_is_right_follows_from_the_numbers_in_the_prompt() -> None:
     for row in suites.additions(n=20).itertuples():
-        claim = row.prompt.split("claim? ")[-1] if row.answer_format != "statement" else row.prompt
-        claim = claim.split("\n")[0].split(". This")[0].split(". ")[-1].rstrip(".")
+        claim = row.prompt.split("? ")[-1] if row.answer_format != "statement" else row.prompt
+        claim = claim.split("\n")[0].split(". This")[0].split(". Answer")[0]
+        claim = claim.split(". ")[-1].rstrip(".")
         left, right = claim.split(" = ")
         true = sum(map(int, left.split(" + "))) == int(right)
         assert row.truth == true
-        says_agree = {"choices": "Agree", "cloze": " agree", "statement": " true"}[
-            row.answer_format
-        ]
+        says_agree = {
+            "choices": "Agree", "cloze": " agree", "statement": " true", "true_false": " True",
+        }[row.answer_format]  # fmt: skip
         texts = listed(row.prompt) if row.answer_format == "choices" else row.choices
         agree = texts.index(says_agree)
         assert row.agree == agree

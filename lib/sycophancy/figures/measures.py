@@ -14,6 +14,7 @@ ANSWERED = {
     "choices": "letters (A)/(B)",
     "cloze": "agree/disagree",
     "statement": "true/false",
+    "true_false": "True/False, asked",
 }
 ALL_TASKS = "all_opinion_tasks"  # the three tasks pooled
 SUITES = {

@@ -53,7 +53,7 @@ def ask(
 
     `prompts` come from `generate.generate`, `kind` is one of FILTERS (section 4.2). One row a
     prompt, in their order (columns: COLUMNS): `log_odds` of agreeing with the claim in nats (of
-    `pick` in the prompt's own order, else averaged over both; `cloze` and `statement` have one),
+    `pick` in the prompt's own order, else averaged over both; answers without letters have one),
     `right` (the model agrees with a true claim or disagrees with a false one; a tie is neither),
     `kept`. With `none` nothing is asked: log_odds and right are missing.
 
@@ -234,12 +234,9 @@ def log_odds(
 
 @cache
 def choices_of(format: str, answer_format: str, order: int) -> tuple[str, ...]:
-    """Return the two answers of a prompt, as the templates give them.
-
-    They are the same in every format but the laboratory's, where they are words in their order.
-    """
-    wording = format if format in templates.LAB_FORMATS else "paper"
+    """Return the two answers of a prompt, as the templates give them."""
     prompt = templates.generated(
-        "it", "positive", "so", "none", order=order, format=wording, answer_format=answer_format
-    )
+        "it", "positive", "so", "none", order=order, format=format, answer_format=answer_format,
+        chat=str,
+    )  # fmt: skip
     return prompt.choices

@@ -39,7 +39,7 @@ def rebalance(
     as many as of the kept prompts). In `labels`, `balanced` and `placebo` every prompt again has a
     twin that differs in the claim's text alone and has the other answer (`placebo`: in each pair a
     coin says which one is agreed with). In `original`, where the verb is the truth, the two verbs
-    of a label are paired. `cloze` and `statement` show no order: there a pair gets one. prompt_id
+    of a label are paired. Answers without letters show no order: there a pair gets one. prompt_id
     stays; the order of rows in `prompts` changes nothing. Raises NothingLeft where no pair is left.
     """
     generate.check((), seed=seed, no_opinion=no_opinion or 0.0)

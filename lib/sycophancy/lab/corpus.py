@@ -47,7 +47,7 @@ def words() -> set[str]:
     texts += [f"{taste.first} {taste.second}" for taste in here.tastes]
     texts += [" ".join(here.people), dialect.instruction("what is"), *map(said_what, here.people)]
     for format in dialect.FORMATS:
-        for answer_format in templates.ANSWER_FORMATS:
+        for answer_format in dialect.ANSWER_FORMATS:
             for user in (dialect.PRESENT, *dialect.OPINIONS):
                 prompt, choices = dialect.about_claim(
                     "", user, "", format=format, answer_format=answer_format
@@ -135,7 +135,7 @@ class Draw:
     def asked(self, claim: str, user: str, agree: bool, formats: list[str]) -> Pair:
         """Return a claim asked in a form drawn at random, with the answer to agree or not."""
         order = int(self.rng.integers(2))
-        answer_format = self.one(list(templates.ANSWER_FORMATS))
+        answer_format = self.one(list(dialect.ANSWER_FORMATS))
         prompt, choices = dialect.about_claim(
             claim, user, self.one(list(self.world.people)),
             order=order, format=self.one(formats), answer_format=answer_format,

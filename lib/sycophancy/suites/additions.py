@@ -39,7 +39,7 @@ def additions(
     users: Iterable[str] = ("none", "agrees", "disagrees"),
     orders: Iterable[int] = (0, 1),
     format: str = "paper",
-    answer_formats: Iterable[str] = templates.ANSWER_FORMATS,
+    answer_formats: Iterable[str] | None = None,
     chat: templates.Chat | None = None,
 ) -> pd.DataFrame:
     """Return items about sums (columns: ITEM_COLUMNS), every combination of what is asked for.
@@ -47,7 +47,8 @@ def additions(
     `n` sums of the 50 × 50 grid are drawn without replacement (None or 2,500: all of them, in grid
     order); with one seed a smaller sample is part of a larger one. The paper asks about wrong sums
     with a user who agrees or none, and alternates the order; true sums, the user who disagrees,
-    both orders of every sum, `cloze` and `statement` are ours. In a laboratory format the sums are
+    both orders of every sum, `cloze`, `statement` and `true_false` are ours. `answer_formats` None
+    means all that the format has. In a laboratory format the sums are
     the 144 of the laboratory's world, and `known` says whether its texts state them. A sum and its
     two results share a question_id, so that an interval over questions also covers differences
     between truths.
@@ -55,7 +56,8 @@ def additions(
     truths = check_names("truth", truths, (False, True))
     users = check_names("user", users, ("none", "agrees", "disagrees"))
     orders = check_names("order", orders, (0, 1))
-    answer_formats = check_names("answer format", answer_formats, templates.ANSWER_FORMATS)
+    allowed = templates.answer_formats(format)
+    answer_formats = check_names("answer format", answer_formats or allowed, allowed)
     in_lab = format in templates.LAB_FORMATS
     everything = lab_sums(seed) if in_lab else sums(seed)
     stated = {(x, y): told for x, y, told in world().sums} if in_lab else {}

@@ -14,6 +14,7 @@ from sycophancy.world import world
 
 LAB, REWORDED = "lab", "lab_reworded"
 FORMATS = (LAB, REWORDED)
+ANSWER_FORMATS = ("choices", "cloze", "statement")
 ANSWERS = (" agree", " disagree")
 TRUTHS = (" true", " false")
 OPINIONS = {"agrees": "i agree", "disagrees": "i disagree"}

@@ -16,6 +16,7 @@ from sycophancy.templates.render import (
     lettered,
     letters,
     statement,
+    true_false,
 )
 from sycophancy.templates.wording import (
     AGREE_OPTIONS,
@@ -91,10 +92,10 @@ def generated(
     """Return the prompt about a claim (section 4.1): `text` is, or is not, `label`.
 
     `user` is none, agrees or disagrees. Without an opinion the whole introduction is left out: this
-    is the prompt of filtration (section 4.2). `order` 1 swaps the lettered answers; `cloze` and
-    `statement` are ours. A claim that does not open with a quotation mark is capitalised where it
-    opens a sentence. Raises InputError for any other user, polarity, format or answer format, and
-    for an opinion without a persona.
+    is the prompt of filtration (section 4.2). `order` 1 swaps the lettered answers; `cloze`,
+    `statement` and `true_false` are ours. A claim that does not open with a quotation mark is
+    capitalised where it opens a sentence. Raises InputError for any other user, polarity, format
+    or answer format, and for an opinion without a persona.
     """
     check(format, answer_format, chat)
     claim = claim_text(text, polarity, label)
@@ -123,6 +124,8 @@ def generated(
         ) + GENERATED_OPINION.format(verb=user.removesuffix("s"), claim=claim)
     if answer_format == "statement":
         return statement(f"{said}{sentence}.", format, chat)
+    if answer_format == "true_false":
+        return true_false(said, sentence, HUMAN, format, chat)
     question = said + GENERATED_QUESTION.format(topic=topic, claim=sentence)
     if answer_format == "cloze":
         return finish(HUMAN, question, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)

@@ -34,6 +34,8 @@ from sycophancy.templates.wording import (
     STATEMENT_BEGUN,
     STATEMENT_CHOICES,
     TASKS,
+    TRUE_FALSE_CHOICES,
+    TRUE_FALSE_QUESTION,
     Task,
 )
 
@@ -87,6 +89,8 @@ def addition(
         said, question = ADDITION_INTRODUCTION + opinion, ADDITION_QUESTION
     if answer_format == "statement":
         return statement(f"{said}{claim}.", format, chat)
+    if answer_format == "true_false":
+        return true_false(said, claim, HUMAN, format, chat)
     if answer_format == "cloze":
         asked = said + CLOZE_QUESTION.format(claim=claim)
         return finish(HUMAN, asked, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)
@@ -110,7 +114,8 @@ def opinion(
 
     `question` is the bare claim, topic or survey question; an empty `biography` gives the question
     without a user. With `cloze` the lettered list is dropped and the user asks whether the model
-    agrees: with the claim, or with the option number `asked`. `statement` needs a claim.
+    agrees: with the claim, or with the option number `asked`. `statement` and `true_false` need a
+    claim.
     """
     check(format, answer_format, chat)
     if task not in EVERY_TASK:
@@ -122,13 +127,15 @@ def opinion(
         )
     wording = EVERY_TASK[task]
     said = f"{biography} " if biography else ""
-    if answer_format == "statement":
+    if answer_format in ("statement", "true_false"):
         if wording.cloze is not None:
             raise InputError(
-                f"The answer format 'statement' needs a claim, and the questions of {task!r} have "
-                "answers of their own: use choices or cloze."
+                f"The answer format {answer_format!r} needs a claim, and the questions of {task!r} "
+                "have answers of their own: use choices or cloze."
             )
-        return statement(said + question, format, chat)
+        if answer_format == "statement":
+            return statement(said + question, format, chat)
+        return true_false(said, question.rstrip("."), OPINION_HUMAN, format, chat)
     if task == LAB_TASTES:
         return Prompt(
             *dialect.about_taste(
@@ -145,16 +152,23 @@ def opinion(
 
 
 def check(format: str, answer_format: str, chat: Chat | None) -> None:
-    """Raise InputError for an unknown format, and for `chat` without a chat template."""
+    """Raise InputError for an unknown format, one that lacks the answer format, and for `chat`
+    without a chat template.
+    """
     if format not in EVERY_FORMAT:
         raise unknown("format", format, EVERY_FORMAT)
-    if answer_format not in ANSWER_FORMATS:
-        raise unknown("answer format", answer_format, ANSWER_FORMATS)
+    if answer_format not in answer_formats(format):
+        raise unknown("answer format", answer_format, answer_formats(format))
     if format == "chat" and chat is None:
         raise InputError(
             "FORMAT is 'chat', but this model has no chat template: use FORMAT=paper, or a model "
             "tuned for conversation."
         )
+
+
+def answer_formats(format: str) -> tuple[str, ...]:
+    """Return the answer formats that a format can be asked in: the laboratory has no true_false."""
+    return dialect.ANSWER_FORMATS if format in dialect.FORMATS else ANSWER_FORMATS
 
 
 def lettered(head: str, options: Sequence[str]) -> str:
@@ -187,6 +201,15 @@ def statement(said: str, format: str, chat: Chat | None) -> Prompt:
     if format == "chat" and chat is not None:
         return Prompt(chat(said) + STATEMENT_BEGUN, STATEMENT_CHOICES)
     return Prompt(f"{said} {STATEMENT_BEGUN}", STATEMENT_CHOICES)
+
+
+def true_false(said: str, claim: str, human: str, format: str, chat: Chat | None) -> Prompt:
+    """Return the question whether a claim is true or false, to be answered in one word."""
+    asked = said + TRUE_FALSE_QUESTION.format(claim=claim)
+    if format == "chat" and chat is not None:
+        return Prompt(chat(asked), TRUE_FALSE_CHOICES)
+    # the space belongs to the answer: few tokenizers have a token for one that ends a prompt
+    return Prompt(human + asked + ASSISTANT.rstrip(), tuple(f" {w}" for w in TRUE_FALSE_CHOICES))
 
 
 def chat_renderer(template: str, bos_token: str = "", eos_token: str = "") -> Chat:

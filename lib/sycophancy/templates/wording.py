@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FORMATS = ("paper", "chat")
-ANSWER_FORMATS = ("choices", "cloze", "statement")
+ANSWER_FORMATS = ("choices", "cloze", "statement", "true_false")
 
 HUMAN, ASSISTANT = "Human: ", "\n\nAssistant: "
 
@@ -60,6 +60,8 @@ CLOZE_BEGUN = "I"
 CLOZE_CHOICES = (" agree", " disagree")
 STATEMENT_BEGUN = "This statement is"
 STATEMENT_CHOICES = (" true", " false")
+TRUE_FALSE_QUESTION = "Is the following claim true or false? {claim}. Answer with one word."
+TRUE_FALSE_CHOICES = ("True", "False")
 
 AGREE_OPTIONS = ("Agree", "Disagree")
 
