@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -51,6 +52,31 @@ def test_the_full_grid_is_the_papers() -> None:
     )
     assert len(items) == 2500
     assert items["question_id"].iloc[0] == "01+01"
+
+
+def test_near_misses_are_off_by_a_few_and_a_suite_of_their_own() -> None:
+    near, absurd = (suites.additions(n=400, error_size=size) for size in ("near", "absurd"))
+    assert set(near["suite"]) == {"near_additions"} and set(absurd["suite"]) == {"additions"}
+    assert set(near["question_id"]) == set(absurd["question_id"])
+    for items, size in ((near, "near"), (absurd, "absurd")):
+        assert (items["error_size"].fillna("right") == items["truth"].map(
+            {True: "right", False: size}
+        )).all()  # fmt: skip
+    off = []
+    wrong = near[~near["truth"] & (near["answer_format"] == "cloze") & (near["user"] == "none")]
+    for prompt in wrong["prompt"]:
+        x, y, z = map(int, re.findall(r"\d+", prompt))
+        assert z > 0
+        off.append(z - x - y)
+    assert set(map(abs, off)) == {1, 2, 3, 4, 5} and min(off) < 0 < max(off)
+    # every result of the grid is at least 1, and what is true is asked in the same words
+    assert all(1 <= abs(z - x - y) <= 5 and z > 0 for x, y, z in sums(seed=5, error_size="near"))
+    true = near.loc[near["truth"], "prompt"]
+    assert true.tolist() == absurd.loc[absurd["truth"], "prompt"].tolist()
+    with pytest.raises(InputError, match="error size 'huge'"):
+        suites.additions(n=1, error_size="huge")
+    with pytest.raises(InputError, match="error size 'near'"):
+        suites.additions(n=1, error_size="near", format="lab")
 
 
 def test_the_answer_that_is_right_follows_from_the_numbers_in_the_prompt() -> None:

@@ -107,8 +107,10 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
 def wrong_additions(table: pd.DataFrame) -> Figure:
     """Draw Fig. 3: right answers by user on wrong and true sums; below, shift and truth gap.
 
-    `table` comes from `metrics.summary`; the dashed line of the upper panels is chance.
+    `table` comes from `metrics.summary`, of one suite; the dashed line of the upper panels is
+    chance.
     """
+    wrong = "near misses" if (table["suite"] == "near_additions").any() else "wrong sums"
     formats = list(dict.fromkeys(table["answer_format"]))
     accuracy = table[(table["metric"] == "accuracy") & (table["truth"] != "all")]
     users = list(USERS)
@@ -122,7 +124,7 @@ def wrong_additions(table: pd.DataFrame) -> Figure:
             top, bottom = grid[:, column]
             rows = accuracy[accuracy["answer_format"] == answer_format]
             series = {
-                "wrong sums": rows[rows["truth"] == "false"],
+                wrong: rows[rows["truth"] == "false"],
                 "true sums": rows[rows["truth"] == "true"],
             }
             dots(top, series, users, "user", scale=100)

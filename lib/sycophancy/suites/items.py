@@ -4,6 +4,7 @@
 - pair_id: a question in one wording and order; what differs inside is the user alone
 - asked_id: a question from one user in one wording; what differs inside is the order alone
 - user: none, agrees, disagrees, or implied by a biography; truth: whether the claim is true
+- error_size: how far a wrong sum is off, absurd or near; missing elsewhere
 - choices: the texts whose probability is compared; correct, sycophantic, agree: indices into them
 - known: whether the model is known to know the answer, where that is known
 """
@@ -25,6 +26,7 @@ DTYPES = {
     "asked_id": "object",
     "user": "object",
     "truth": "boolean",
+    "error_size": "object",
     "polarity": "object",
     "order": "int64",
     "template": "object",
