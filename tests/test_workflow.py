@@ -76,10 +76,10 @@ def test_models_that_are_compared_are_measured_by_the_same_notebooks(profile: st
 
 
 def test_a_users_model_runs_the_two_measuring_notebooks_and_publishes_nothing() -> None:
-    found, publishes = grid.read_profile("laptop", model="hf://a/b")
-    assert list(found) == ["01_opinion_tasks", "02_wrong_additions"]
-    assert {parameters["MODEL"] for parameters in found.values()} == {"hf://a/b"}
-    assert not publishes
+    batch = grid.batch("laptop", model="hf://a/b")
+    assert list(batch.cells) == ["01_opinion_tasks", "02_wrong_additions"]
+    assert {parameters["MODEL"] for parameters in batch.cells.values()} == {"hf://a/b"}
+    assert not batch.publishes
     folder = grid.run_folder("laptop", "hf://a/b", "01_opinion_tasks")
     assert folder == "runs/measure/hf-a-b/laptop/01_opinion_tasks"
 
@@ -688,7 +688,8 @@ def test_intervene_is_a_profile_of_its_own(checkout: Path) -> None:
     batch = grid.batch("intervene", "hf://a/b", claims="data/my claims.csv")
     assert batch.cells["03_generate_data"]["CLAIMS"] == "data/my claims.csv"
     assert batch.files["03_generate_data"] == ["data/my claims.csv"]
-    base = "runs/intervene/hf-a-b-my-claims"
+    base = grid.run_base("intervene", "hf://a/b", "data/my claims.csv")
+    assert base.startswith("runs/intervene/hf-a-b-my-claims-")  # and a hash
     assert set(batch.folders.values()) == {f"{base}/{key}" for key in content}
     measured = batch.cells["01_opinion_tasks"]["MODEL"].split(", ")
     assert measured[0] == "hf://a/b"
@@ -1153,12 +1154,17 @@ def snakemake_free_copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_reproduce(copy: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{copy / 'lib'}{os.pathsep}{copy}"}
+def run_python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments in a copy, on the library of the copy or else on this one."""
+    places = (copy / "lib", copy, ROOT / "lib")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
     return subprocess.run(
-        [sys.executable, "-m", "workflow.reproduce", *arguments],
-        cwd=copy, env=environment, capture_output=True, text=True, **options,
-    )  # fmt: skip
+        [sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True
+    )
+
+
+def run_reproduce(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_python(copy, "-m", "workflow.reproduce", *arguments)
 
 
 STORY = (
@@ -1245,6 +1251,74 @@ def workflow_copy(folder: Path, notebooks: dict[str, Any]) -> Path:
     content = {"publish": False, "notebooks": notebooks}
     (folder / "workflow" / "profiles" / "own.yaml").write_text(yaml.safe_dump(content))
     return folder
+
+
+ODD = 'it\'s #1 "été" $HOME (50 %) {b} [x] `id` ~ & ; \\n'
+RECORD = """
+import json
+from pathlib import Path
+Path(OUT_DIR, "seen.json").write_text(json.dumps([MODEL, CLAIMS, Path(CLAIMS).read_text()]))
+Path(OUT_DIR, "metrics.json").write_text('{"rows": []}')
+"""
+
+
+@pytest.mark.notebook
+def test_any_path_arrives_as_it_is_in_a_checkout_at_any_path(tmp_path: Path) -> None:
+    """Snakemake, the shell, papermill and the kernel stand between the command and the notebook."""
+    copy = workflow_copy(tmp_path / ODD, {})
+    own = {"03_make": {"MODEL": "{model}, tiny_random", "CLAIMS": "{claims}"}}
+    profile = yaml.safe_dump({"publish": False, "notebooks": own})
+    (copy / "workflow" / "profiles" / "intervene.yaml").write_text(profile)
+    write_notebook(copy / "notebooks", "03_make", {"MODEL": "", "CLAIMS": ""}, RECORD)
+    program = "from workflow import reproduce; import sys; model, claims = sys.argv[1:]; "
+    program += "sys.exit(reproduce.run('intervene', model, [], claims))"
+    claims = copy / f"{ODD}.csv"
+
+    def run(content: str) -> int:
+        claims.write_text(content)
+        done = run_python(copy, "-c", program, ODD, claims.name)
+        assert done.returncode == 0, done.stderr
+        (seen,) = copy.glob("runs/intervene/*/03_make/seen.json")
+        assert json.loads(seen.read_text()) == [f"{ODD}, tiny_random", claims.name, content]
+        return seen.stat().st_mtime_ns
+
+    first = run("claims")
+    assert run("claims") == first  # the file was written again, as it was
+    assert run("other claims") > first
+
+
+@pytest.mark.parametrize(
+    ("model", "claims"),
+    [
+        ("2024_05_01", "1e5"),
+        ("-x", "{runs}.csv"),
+        ("{claims}", "/{model}/{runs}/03_make"),
+        ("no", "12:30 # none"),
+        (ODD, ODD),
+    ],
+)
+def test_a_path_is_no_pattern(model: str, claims: str) -> None:
+    batch = grid.batch("intervene", model, claims=claims)
+    assert batch.cells["03_generate_data"]["CLAIMS"] == claims
+    assert batch.files["03_generate_data"] == [claims]
+    assert batch.cells["04_filter"]["MODEL"] == model
+    assert batch.depends["04_filter"] == ["03_generate_data"]
+    measured = grid.batch("laptop", model)
+    assert [given["MODEL"] for given in measured.cells.values()] == [model, model]
+    assert not any(measured.depends.values())
+
+
+def test_a_line_break_in_a_path_is_refused() -> None:
+    for name, given in (("MODEL", ("a\nb", "c")), ("CLAIMS", ("a", "b\r\nc"))):
+        with pytest.raises(InputError, match=f"{name} is .*a line break"):
+            grid.batch("intervene", given[0], claims=given[1])
+
+
+def test_two_names_have_two_run_folders_however_odd() -> None:
+    names = ["é", "ü", "a b", "a-b", "a#b", "#", "#1", "x" * 300, "x" * 301, ODD]
+    slugs = [grid.slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{,120}", text) for text in slugs)
 
 
 WAIT = """

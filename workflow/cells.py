@@ -38,17 +38,13 @@ def notebook_of(key: str) -> str:
 def dependencies(cells: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """Return for each cell the cells whose run folders its parameters mention, in file order.
 
-    Raises InputError for another placeholder than `{runs}`, a mention of a cell that is not
-    there, and cells that wait for each other.
+    Raises InputError for a mention of a cell that is not there, and cells that wait for each other.
     """
     depends: dict[str, list[str]] = {}
     for key, parameters in cells.items():
         found = set()
         for name, value in parameters.items():
             for text in texts(value):
-                for word in PLACEHOLDER.findall(text):
-                    if word != "runs":
-                        raise unknown(f"placeholder in {name} of {key}", word, ["runs"])
                 found |= {mentioned(m, key, name, cells) for m in MENTION.findall(text)}
         depends[key] = [other for other in cells if other in found]
     try:
@@ -59,6 +55,16 @@ def dependencies(cells: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
             "the mentions out."
         ) from None
     return depends
+
+
+def check_placeholders(cells: dict[str, dict[str, Any]], allowed: Sequence[str]) -> None:
+    """Raise InputError for a `{word}` in a profile's parameters that is not in `allowed`."""
+    for key, parameters in cells.items():
+        for name, value in parameters.items():
+            for text in texts(value):
+                for word in PLACEHOLDER.findall(text):
+                    if word not in allowed:
+                        raise unknown(f"placeholder in {name} of {key}", word, allowed)
 
 
 def mentioned(text: str, key: str, name: str, cells: Iterable[str]) -> str:
@@ -87,13 +93,16 @@ def substitute(value: Any, **words: str | None) -> Any:
     return [substitute(part, **words) for part in value] if isinstance(value, list) else value
 
 
-def fill(cells: dict[str, dict[str, Any]], base: str) -> dict[str, dict[str, Any]]:
-    """Return the cells with `{runs}` replaced by `base`.
+def fill(
+    cells: dict[str, dict[str, Any]], base: str, **words: str | None
+) -> dict[str, dict[str, Any]]:
+    """Return the cells with `{runs}` replaced by `base`, and each of `words` by its text.
 
+    All in one pass: braces in what replaces a word, such as the path of a model, stay as they are.
     Notebooks run in the repository's folder (see execute.py), so that `base` may be relative to it,
     as `run_base` is: a trained run then has the same name on every machine.
     """
-    return {key: substitute(parameters, runs=base) for key, parameters in cells.items()}
+    return {key: substitute(parameters, runs=base, **words) for key, parameters in cells.items()}
 
 
 def trainings(cells: Iterable[dict[str, Any]]) -> dict[str, list[str]]:

@@ -54,7 +54,7 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
     """
     if not notebook.is_file():
         raise InputError(f"There is no notebook {notebook}: check the path.")
-    declared = papermill.inspect_notebook(str(notebook))
+    declared = papermill.inspect_notebook(escape_braces(notebook))
     for name in parameters:
         if name not in declared:
             raise unknown(f"parameter of {notebook.stem}", name, declared)
@@ -62,9 +62,8 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
     logging.getLogger("papermill").setLevel(logging.WARNING)
     try:
         papermill.execute_notebook(
-            str(notebook),
-            # papermill formats this path: braces in it would be read as fields
-            str(executed).replace("{", "{{").replace("}", "}}"),
+            escape_braces(notebook),
+            escape_braces(executed),
             parameters=parameters,
             kernel_name="python3",
             language="python",
@@ -76,6 +75,11 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
         if error.ename == "InputError":
             raise InputError(error.evalue) from None
         raise
+
+
+def escape_braces(path: Path) -> str:
+    """Return a path as papermill takes it: it formats paths, and would read {word} as a field."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def cell_name(notebook: Path, executed: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,15 @@ import yaml
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.runs import at_step, code_hash, is_real
-from workflow.cells import dependencies, fill, notebook_of, substitute, texts, trainings
+from workflow.cells import (
+    check_placeholders,
+    dependencies,
+    fill,
+    notebook_of,
+    substitute,
+    texts,
+    trainings,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -55,14 +64,18 @@ def batch(
     claims: str | None = None,
 ) -> Batch:
     """Return what a command runs; InputError for whatever `read_profile` refuses."""
+    for name, text in (("MODEL", model), ("CLAIMS", claims)):
+        check_line(name, text or "")
     cells, publishes = read_profile(profile, model, overrides, claims)
     base = run_base(profile, model, claims)
-    trained = trainings(cells.values())
+    given = {"model": model, "claims": claims}
+    filled = fill(cells, base, **given)
+    trained = trainings(filled.values())
     return Batch(
-        cells=fill(cells, base),
+        cells=filled,
         folders={key: run_folder(profile, model, key, claims) for key in cells},
         depends=dependencies(cells),
-        files={key: input_files(parameters) for key, parameters in cells.items()},
+        files={key: input_files(substitute(own, **given)) for key, own in cells.items()},
         trainings=trained,
         trained={key: f"{base}/{key}/trained.json" for key in trained},
         publishes=publishes,
@@ -118,10 +131,11 @@ def read_profile(
 ) -> tuple[dict[str, dict[str, Any]], bool]:
     """Return {key: parameters} in the file's order and whether the profile publishes figures.
 
-    `{runs}` is left in the parameters (see `fill`). With `model` only the measuring notebooks
-    remain, run on that model, and nothing is published; the profile `intervene` takes `model` and
-    `claims` instead. Raises InputError for a parameter that the notebook does not declare, a
-    mention of a cell that is not there, and cells that wait for each other.
+    `{runs}`, `{model}` and `{claims}` are left in the parameters (see `fill`). With `model` only
+    the measuring notebooks remain, run on that model, and nothing is published; the profile
+    `intervene` takes `model` and `claims` instead. Raises InputError for a parameter that the
+    notebook does not declare, a mention of a cell that is not there, and cells that wait for each
+    other.
     """
     if profile not in profile_names() and (profile != INTERVENE or claims is None):
         raise unknown("profile", profile, profile_names())
@@ -129,10 +143,10 @@ def read_profile(
     grid: dict[str, dict[str, Any]] = {k: dict(v or {}) for k, v in content["notebooks"].items()}
     for key in grid:
         notebook_of(key)
-    if profile == INTERVENE:
-        grid = {k: substitute(v, model=model, claims=claims) for k, v in grid.items()}
-    elif model is not None:
-        grid = {name: {**grid[name], "MODEL": model} for name in MEASURES}
+    words = ["runs", "model", "claims"] if profile == INTERVENE else ["runs"]
+    check_placeholders(grid, words)
+    if profile != INTERVENE and model is not None:
+        grid = {name: {**grid[name], "MODEL": "{model}"} for name in MEASURES}
     own = split_overrides(overrides or {}, grid)
     for key, parameters in grid.items():
         declared = default_parameters(notebook_of(key))
@@ -184,6 +198,15 @@ def parse_override(text: str) -> tuple[str, Any]:
         ) from error
 
 
+def check_line(name: str, text: str) -> None:
+    """Raise InputError for a text of the command line that holds a line break or a NUL."""
+    if re.search(r"[\n\r\0]", text):
+        raise InputError(
+            f"{name} is {text!r}: a line break can be in no path or name here; rename the file, "
+            "or give one value in one line."
+        )
+
+
 def input_files(parameters: dict[str, Any]) -> list[str]:
     """Return the files outside the batch whose change makes a cell stale.
 
@@ -196,6 +219,15 @@ def input_files(parameters: dict[str, Any]) -> list[str]:
     return files
 
 
+def file_versions(files: list[str]) -> dict[str, str]:
+    """Return a hash of the content of each file; paths may be relative to the repository."""
+    return {
+        file: hashlib.sha256((ROOT / file).read_bytes()).hexdigest()[:16]
+        for file in files
+        if (ROOT / file).is_file()
+    }
+
+
 def waits(batch: Batch) -> dict[str, list[str]]:
     """Return for each job of a batch, training or cell, those that it waits for."""
     first: dict[str, list[str]] = {key: [] for key in batch.trainings}
@@ -205,8 +237,15 @@ def waits(batch: Batch) -> dict[str, list[str]]:
 
 
 def slug(text: str, default: str = "model") -> str:
-    """Return a text as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or default
+    """Return a text as the name of a folder.
+
+    Where more is lost than what divides an address or a path, or the text is long, some digits of a
+    hash keep the folders of two texts apart.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or default
+    if re.fullmatch(r"[A-Za-z0-9_.:/@-]{,100}", text):
+        return name
+    return f"{name[:100]}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
 
 
 def run_base(profile: str, model: str | None = None, claims: str | None = None) -> str:

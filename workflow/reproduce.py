@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
+from sycophancy.runs import write_json
 from workflow import capacity, grid
 from workflow.cells import notebook_of
 from workflow.grid import ROOT
@@ -27,6 +28,7 @@ from workflow.progress import Reporter, not_run, sentences
 from workflow.tables import print_tables, publish
 
 TRAINS = "05_finetune"
+CONFIG = "runs/.batch.json"  # what Snakemake is asked for; written under the lock of runs/
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,10 +46,10 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     overrides = dict(map(grid.parse_override, settings))
     batch = grid.batch(profile, model, overrides, claims)
     check_training(batch, overrides)
-    config = {"profile": profile, "model": model or "", "claims": claims or ""}
+    config = {"profile": profile, "model": model, "claims": claims, "overrides": settings}
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
     with one_at_a_time():
-        code = run_snakemake(config, settings, batch, jobs)
+        code = run_snakemake(config, batch, jobs)
     if code:
         print("Stopped. What is finished is kept: the same command goes on from there.")
         return code
@@ -129,15 +131,16 @@ def unlock(command: list[str]) -> None:
         )
 
 
-def run_snakemake(config: dict[str, str], settings: list[str], batch: grid.Batch, jobs: int) -> int:
+def run_snakemake(config: dict[str, Any], batch: grid.Batch, jobs: int) -> int:
     """Run Snakemake, `jobs` cells at once, and report until it ends; return its exit status.
 
+    What it is to run goes to it in a JSON file: a --config would be read as YAML, which takes a
+    model called 2024_05_01 for a number and ends a path at `#`.
     A kill −9 leaves Snakemake's own lock behind: since we hold ours, it is stale and is cleared.
     """
+    write_json(ROOT / CONFIG, config)
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
-    # quoted, so that Snakemake reads a model called 1 or no as text
-    command += ["--config", *(f"{name}={json.dumps(text)}" for name, text in config.items())]
-    command += [f"overrides={json.dumps(settings)}", "--cores", str(jobs)]
+    command += ["--configfile", CONFIG, "--cores", str(jobs)]
     if list((ROOT / ".snakemake" / "locks").glob("*")):
         unlock(command)
     command += ["--resources", "large=1", "--rerun-incomplete"]
