@@ -1,0 +1,185 @@
+"""Means, shares and differences with 95 % intervals, where the unit is a cluster of answers.
+
+A cluster is what is drawn at random: a question, a sum, an input, whatever was asked of it several
+times. Every estimate is made a mean over clusters (Taylor linearisation of ratios), and its
+interval has one of two forms:
+
+- "t": value ± t · standard error, with Student's t, for what has no bounds (nats);
+- "wilson": Wilson's interval (1927) for shares, and other means of values between two bounds, with
+  the clusters' own variance in the place of p(1 − p). For one answer a cluster it is Wilson's;
+  where no two clusters differ it allows for ones unlike those seen.
+
+`bench/coverage.py` simulates how often they hold the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+SHARE = (0.0, 1.0)  # the bounds of a share
+CHANGE = (-1.0, 1.0)  # those of a difference of two shares
+Bounds = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval.
+
+    `n` counts what is averaged (answers, or pairs), `questions` the clusters that are the units of
+    the interval. `interval` says how it was made: "t" or "wilson" (see the module), or "none" for a
+    single cluster, where `low` and `high` are NaN.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    questions: int
+    interval: str
+
+
+def clustered_mean(
+    values: pd.Series | np.ndarray, clusters: pd.Series | np.ndarray, *, bounds: Bounds = None
+) -> Estimate:
+    """Return the mean of `values`, whose rows with equal `clusters` are not independent.
+
+    Clusters may have different numbers of rows. `bounds` are the least and the most that a value
+    can be, such as SHARE for zeros and ones; without them values are unbounded.
+    """
+    return clustered_difference(values, clusters, np.ones(len(values), dtype=bool), bounds=bounds)
+
+
+def clustered_difference(
+    values: pd.Series | np.ndarray,
+    clusters: pd.Series | np.ndarray,
+    positive: pd.Series | np.ndarray,
+    *,
+    bounds: Bounds = None,
+) -> Estimate:
+    """Return mean(values where `positive`) − mean(the others), or a mean where all are positive.
+
+    A cluster may have rows of both kinds or of one. `bounds` are those of the difference, such as
+    CHANGE for two shares.
+    """
+    codes, _ = pd.factorize(np.asarray(clusters), use_na_sentinel=False)
+    sums = sums_by_cluster(np.asarray(values, dtype=float), codes, np.asarray(positive, dtype=bool))
+    return crossed(sums[None], len(codes), bounds=bounds)
+
+
+def sums_by_cluster(values: np.ndarray, clusters: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Return (clusters, 4): sum and number of the positive rows, then of the others.
+
+    `clusters` are codes from 0. Where every row is positive the others have no sum, 0 of 1.
+    """
+    columns = [values * positive, positive, values * ~positive, ~positive]
+    sums = np.stack([np.bincount(clusters, weights=column) for column in columns], axis=1)
+    if positive.all():
+        sums[:, 3] = 1
+    return sums
+
+
+def crossed(sums: np.ndarray, n: int, *, bounds: Bounds = None) -> Estimate:
+    """Return the mean over training seeds of a mean or a difference over clusters.
+
+    `sums` are (seeds, clusters, 4), as `sums_by_cluster` has them, the clusters in the same order
+    for all seeds; `n` counts the answers. With several seeds both they and the clusters are drawn
+    at random, crossed with each other. With the mean squares of the two-way table, the
+    half-width is √((t² of seeds · MS_seeds + t² of clusters · max(0, MS_clusters − MS_rest)) /
+    number of cells): each part of the variance with the t of its own degrees of freedom (Banerjee
+    1961), which covers whichever dominates; Satterthwaite's are too many with two or three seeds.
+    With one seed the interval is over clusters alone: what another seed would give is not in it.
+    """
+    values, weights = linearised(sums)
+    value, units = float(values.mean()), values.shape[1]
+    if units < 2:
+        return Estimate(value, np.nan, np.nan, n, units, "none")
+    alike = effective(weights)
+    low, high = around(value, spread(values, alike - 1), alike, bounds)
+    return Estimate(value, low, high, n, units, named(bounds))
+
+
+def stratified_mean(strata: Sequence[np.ndarray], n: int, *, bounds: Bounds = None) -> Estimate:
+    """Return the mean over strata of the means of their values: these strata, other questions.
+
+    A stratum has one value a question; `n` counts answers. With a single question in some stratum
+    there is no interval.
+    """
+    sizes = np.array([len(values) for values in strata])
+    value = float(np.mean([values.mean() for values in strata]))
+    if sizes.min() < 2:
+        return Estimate(value, np.nan, np.nan, n, int(sizes.sum()), "none")
+    variance = sum(float(v.var(ddof=1)) / len(v) for v in strata) / len(strata) ** 2
+    quantile = student(int(sizes.sum()) - len(strata))
+    alike = len(strata) ** 2 / float((1 / sizes).sum())
+    low, high = around(value, quantile**2 * variance, alike, bounds)
+    return Estimate(value, low, high, n, int(sizes.sum()), named(bounds))
+
+
+def linearised(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the value of every seed and cluster whose mean is the statistic, and the weights.
+
+    Values are (seeds, clusters); weights (2, clusters) are how many rows each side of a difference
+    has, of all seeds; what a mean takes off weighs the same in all clusters.
+    """
+    totals = sums.sum(axis=1, keepdims=True)
+    means = totals[..., [0, 2]] / totals[..., [1, 3]]
+    moved = (sums[..., [0, 2]] - means * sums[..., [1, 3]]) / totals[..., [1, 3]]
+    sides = means + sums.shape[1] * moved
+    weights = sums[..., [1, 3]].sum(axis=0).T
+    return sides[..., 0] - sides[..., 1], weights
+
+
+def effective(weights: np.ndarray) -> float:
+    """Return how many equal clusters those with these weights are worth (Kish 1965).
+
+    Of the sides of a difference, (sides, clusters), it is the one that is worth least.
+    """
+    return float((weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)).min())
+
+
+def spread(values: np.ndarray, freedom: float) -> float:
+    """Return t² times the variance of the mean of (seeds, clusters), as `crossed` describes it.
+
+    `freedom` are the degrees of freedom of the clusters.
+    """
+    seeds, units = values.shape
+    rows, columns = values.mean(axis=1), values.mean(axis=0)
+    of_clusters = seeds * float(columns.var(ddof=1))
+    if seeds == 1:
+        return student(freedom) ** 2 * of_clusters / units
+    of_seeds = units * float(rows.var(ddof=1))
+    rest = values - rows[:, None] - columns + values.mean()
+    of_rest = float((rest**2).sum()) / ((seeds - 1) * (units - 1))
+    parts = student(seeds - 1) ** 2 * of_seeds
+    parts += student(freedom) ** 2 * max(0.0, of_clusters - of_rest)
+    return parts / (seeds * units)
+
+
+def around(value: float, squared: float, units: float, bounds: Bounds) -> tuple[float, float]:
+    """Return the interval around `value`, whose squared half-width without bounds is `squared`."""
+    if bounds is None:
+        half = float(np.sqrt(squared))
+        return value - half, value + half
+    lowest, highest = bounds
+    share = units / (units + Z**2)
+    middle = share * value + (1 - share) * (lowest + highest) / 2
+    unseen = Z**2 / units * (highest - lowest) / 2
+    half = share * float(np.sqrt(squared + unseen**2))
+    return max(lowest, middle - half), min(highest, middle + half)
+
+
+def student(freedom: float) -> float:
+    """Return the quantile of Student's t for a 95 % interval."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, max(1.0, freedom)))
+
+
+def named(bounds: Bounds) -> str:
+    """Return what an interval with these bounds is called."""
+    return "t" if bounds is None else "wilson"
