@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import re
 from collections import Counter
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sycophancy import claims
+from sycophancy import claims, suites
 from sycophancy.claims import clean, facts, read
 from sycophancy.errors import InputError
 
@@ -340,13 +342,143 @@ def test_claims_of_ones_own_are_split_by_their_text(tmp_path: Path) -> None:
         ("text,label,others\na,b,\n", "row 1: others is empty"),
         ("text,label,others\na,b,b | c\n", "row 1: .* holds the right label"),
         ("text,label,others\na,b,c\na,b,c\n", "row 2: the text stands twice"),
-        ("text,label,others,split\na,b,c,trian\n", "split in mine.csv 'trian'.*'train'"),
+        ("text,label,others,split\na,b,c,trian\n", r"mine.csv, .*row 1: .*'trian'.*'train'"),
         ("text,label,others,split\na,b,c,test\n", "no claims for the split train"),
     ],
 )
 def test_a_broken_file_of_ones_own_is_named(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
         claims.read_csv(own_file(tmp_path, text))
+
+
+OWN = "text,label,others\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (OWN + "Lyon, France is a river,False,True\n", r"line 2, row 1: 4 cells instead of 3"),
+        ('"text","label","others"\n"1","a","b","c"\n', r"row 1: 4 cells.*row.names = FALSE"),
+        (OWN + "a,b,c\nd,e\n", r"line 3, row 2: 2 cells instead of 3 \(a cell is missing\)"),
+        # one row alone that ends in a comma has a comma too many inside
+        (OWN + "a,b,c\nLyon, France,False,\n", r"row 2: 4 cells instead of 3"),
+        (OWN + '"a\nb",c,d\n\n,f,g\n', r"line 5, row 2: text or label is empty"),
+        (OWN + '"a,b,c\nd,e,f\n', r"line 2: .*no row of a csv file"),
+        (OWN + '"a"x,b,c\n', r"line 2: .*no row of a csv file"),
+        ("text,label,others,label\na,b,c,d\n", "the column 'label' twice"),
+        ("text;label;others\na;b;c\n", "no column 'text', only 'text;label;others'"),
+        ("", "mine.csv is empty"),
+        ("\n \n", "mine.csv is empty"),
+        (OWN, "a header and no rows"),
+        (OWN + "a,Fact,fact\n", "row 1: others is empty or holds the right label"),
+        (OWN + "a,b,c | C\n", "row 1: others holds a label twice"),
+        (OWN + "a,b|c,d\n", r"row 1: the label 'b\|c' holds '\|'"),
+        ("text,label,others,source\na,b,c,\n", "row 1: source is empty"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named_and_none_is_lost(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"mine\.csv.*{words}|{words}"):
+        claims.read_csv(own_file(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OWN + "a,b,c\nd,b,c\n",
+        OWN + "a,b,c,\nd,b,c,\n",  # a comma at the end of every line
+        "text,label,others,\na,b,c,\nd,b,c,\n",
+        "\ufeff" + OWN + "a,b,c\n\n   \nd,b,c\n\n",
+        (OWN + "a,b,c\nd,b,c").replace("\n", "\r\n"),
+        (OWN + "a,b,c\nd,b,c\n").replace("\n", "\r"),
+        '"","text","label","others"\n"1","a","b","c"\n"2","d","b","c"\n',  # R's write.csv
+        " text , label,others,note\n a,b ,c,\nd,b, c,x\n",
+    ],
+)
+def test_all_of_these_are_the_same_two_claims(text: str, tmp_path: Path) -> None:
+    path = own_file(tmp_path, "")
+    path.write_bytes(text.encode())
+    tables = []
+    for split in claims.SPLITS:
+        with contextlib.suppress(InputError):  # two texts are not in three splits
+            tables.append(claims.read_csv(path, split))
+    rows = pd.concat(tables)[["text", "label", "others"]].to_numpy().tolist()
+    assert sorted(rows) == [['"a"', "b", "c"], ['"d"', "b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ((OWN + "é,b,c\n").encode("utf-16"), "line 1: this is text in UTF-16"),
+        ((OWN + "a,b,c\n").encode("utf-16-le"), "line 1: a NUL"),
+        ((OWN + "a,b,c\né,b,c\n").encode("latin-1"), "line 3: the byte 0xe9 is not UTF-8"),
+        ((OWN + "a,b\0,c\n").encode(), "line 2: a NUL"),
+        (gzip.compress((OWN + "a,b,c\n").encode()), "line 1: this is a gzip archive"),
+        (b"PK\x03\x04rest", "line 1: this is a zip archive or a spreadsheet"),
+    ],
+)
+def test_a_file_in_another_encoding_is_named_with_its_line(
+    content: bytes, words: str, tmp_path: Path
+) -> None:
+    own_file(tmp_path, "").write_bytes(content)
+    with pytest.raises(InputError, match=rf"mine\.csv, {words}.*save it as text in UTF-8"):
+        claims.read_csv(tmp_path / "mine.csv")
+
+
+@pytest.mark.parametrize("cell", [True, 3, float("nan"), None, ["a"]])
+@pytest.mark.parametrize("column", ["text", "label", "others"])
+def test_cells_that_are_no_text_are_refused(column: str, cell: Any) -> None:
+    table = claims.claims(["cola"])[0].astype(object)
+    table.at[3, column] = cell
+    if column == "others" and (cell is None or cell != cell):
+        claims.check_claims(table)  # such a claim can be trained on; asked about it is refused
+        return
+    with pytest.raises(InputError, match=rf"'cola-train-3' has the {column} .*no text"):
+        claims.check_claims(table)
+
+
+def test_a_label_among_its_own_others_is_refused() -> None:
+    table = claims.claims(["cola"])[0].astype(object)
+    table.loc[2, "others"] += claims.OTHERS + table.loc[2, "label"]
+    with pytest.raises(InputError, match=r"'cola-train-2' .*also among its others"):
+        claims.check_claims(table)
+
+
+@needs_shared
+@pytest.mark.parametrize("names", [["cola"], ["cola", "mrpc"], ["snli"]])
+@pytest.mark.parametrize("split", claims.SPLITS)
+def test_a_split_without_a_single_label_yields_no_claims_and_says_so(
+    names: list[str], split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlabelled(*given: Any) -> read.Rows:
+        rows = original(*given)
+        return read.Rows(rows.fields, np.full(len(rows.labels), None, object), rows.numbers)
+
+    original = read.read_tfds
+    monkeypatch.setattr(read, "read_tfds", unlabelled)
+    with pytest.warns(UserWarning, match="has a label: no claims come from it") as said:
+        table, counts = claims.claims(
+            names, data="tfds", split=split, data_dir=SHARED / "tfds", download=False
+        )
+    assert table.empty and list(table) == claims.COLUMNS
+    assert len([w for w in said if "no claims" in str(w.message)]) == len(names)
+    assert (counts["kept"] == 0).all() and (counts["unlabelled"] > 0).all()
+    claims.count_table(counts)
+    with pytest.raises(InputError, match="no claims"):
+        suites.claim_items(table)
+
+
+@needs_shared
+def test_no_source_is_evaluated_on_a_split_that_the_catalogue_leaves_unlabelled() -> None:
+    """GLUE and SuperGLUE keep the labels of their test splits to themselves: −1 everywhere."""
+    for source in claims.SOURCES.values():
+        if source.builder.startswith(("glue/", "super_glue/")):
+            assert not any(split.startswith("test") for split in source.evaluation)
+    options: dict[str, Any] = {"data": "tfds", "data_dir": SHARED / "tfds", "download": False}
+    parts = [claims.claims(["mrpc"], split=s, **options)[0] for s in ("development", "test")]
+    assert sum(map(len, parts)) == 300  # rows of the validation split of the subset
+    assert all(part["claim_id"].str.startswith("mrpc-validation-").all() for part in parts)
 
 
 def test_held_out_claims_are_those_of_the_sources(tmp_path: Path) -> None:

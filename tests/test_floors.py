@@ -10,7 +10,8 @@ import pytest
 LIB = Path(__file__).resolve().parents[1] / "lib" / "sycophancy"
 # From the top down. A package is one floor; inside it modules may import each other.
 FLOORS = [
-    "errors", "intervals", "silence", "quiet", "runs", "embedded", "puzzles", "world", "builders",
+    "errors", "intervals", "reading", "silence", "quiet", "runs", "embedded", "puzzles", "world",
+    "builders",
     "claims", "sets", "templates", "personas", "generate", "audit", "suites", "encoders", "models",
     "gguf", "tiny", "scoring", "decoding", "filters", "mixture", "finetune", "lab", "benchmarks",
     "measure", "metrics", "compare", "figures",

@@ -8,6 +8,7 @@ labels, separated by " | ").
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sycophancy.claims.sources import (
 )
 from sycophancy.claims.tables import read_csv
 from sycophancy.errors import InputError, unknown
+from sycophancy.reading import is_null
 
 __all__ = [
     "COLUMNS",
@@ -77,7 +79,8 @@ def claims(
     builders.prepare.prepare). `split` train is the only one to generate training prompts from;
     development and test come from the published validation and test splits: one text in four, by
     its SHA-256, is for development. Rows without a gold label are dropped and counted; a text is
-    kept once over all sources, and not at all where its copies disagree; `max_tokens` drops longer
+    kept once over all sources, and not at all where its copies disagree; a published split without
+    a single label yields no claims, with a warning; `max_tokens` drops longer
     inputs by `count_tokens`; texts in `apart_from` (such as the training claims) are dropped.
 
     The table has one row a source: read, unlabelled, empty, repeated, conflicting, too_long, seen,
@@ -178,6 +181,12 @@ def from_tfds(
     for name in read.upstream_splits(source, split, list(builder.info.splits)):
         rows = read.read_tfds(source, name, builder)
         frame, count = read.to_claims(source, split, rows, drop_empty)
+        if count["unlabelled"] == count["read"] > 0:  # such as GLUE's test splits
+            warnings.warn(
+                f"{source.name}: none of the {count['read']:,} rows of {builder.info.full_name}, "
+                f"split {name}, has a label: no claims come from it",
+                stacklevel=3,
+            )
         frame["claim_id"] = frame["claim_id"].str.replace(f"-{split}-", f"-{name}-", regex=False)
         parts.append(frame)
         totals = {key: totals[key] + count[key] for key in totals}
@@ -203,13 +212,35 @@ def compact(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_claims(table: pd.DataFrame) -> None:
-    """Raise InputError unless a table has the columns of claims and labels that can be wrong."""
+    """Raise InputError unless a table has the columns of claims, and labels that can be wrong.
+
+    Texts and labels are texts that say something, and no label is among its own others. Tables that
+    pandas reads by itself often have numbers, truth values and NaN there.
+    """
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(f"Claims lack the column {missing[0]!r}: they need {', '.join(COLUMNS)}.")
-    blank = table["text"].str.strip('" ').eq("") | table["label"].astype(object).isna()
+    for column in ("text", "label", "others"):
+        values = table[column]
+        kinds = getattr(values.dtype, "categories", values)  # a million claims in little time
+        if kinds.dtype == "str" and (column == "others" or values.notna().all()):
+            continue
+        for name, value in zip(table["claim_id"], values.astype(object), strict=True):
+            if not isinstance(value, str) and not (column == "others" and is_null(value)):
+                raise InputError(
+                    f"Claim {name!r} has the {column} {value!r}, which is no text: read a file "
+                    "with claims.read_csv, or give text in every row."
+                )
+    blank = table["text"].str.strip('" ').eq("") | table["label"].astype(object).str.strip().eq("")
     if blank.any():
         raise InputError(f"Claim {table['claim_id'][blank].iloc[0]!r} has no text or no label.")
+    pairs = table[["claim_id", "label", "others"]].drop_duplicates(["label", "others"]).dropna()
+    for name, label, others in pairs.itertuples(index=False):
+        if label in others.split(OTHERS):
+            raise InputError(
+                f"Claim {name!r} has the label {label!r} also among its others ({others!r}): take "
+                "it out there."
+            )
 
 
 def held_out(parameters: Mapping[str, Any], split: str = "test") -> pd.DataFrame:

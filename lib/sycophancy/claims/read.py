@@ -104,7 +104,7 @@ def to_claims(
     others = [OTHERS.join(w for w in words if w != label) for label in words]
     frame = pd.DataFrame(
         {
-            "claim_id": [f"{source.name}-{split}-{number}" for number in numbers],
+            "claim_id": pd.array([f"{source.name}-{split}-{n}" for n in numbers], dtype="str"),
             "source": category(source.name, len(numbers)),
             "group": category(source.name, len(numbers)),
             "split": category(split, len(numbers)),

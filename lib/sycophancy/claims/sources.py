@@ -68,7 +68,7 @@ _ALL = (
            task="do two questions ask the same?"),
     Source("mrpc", "glue/mrpc", PAIR,
            {"not_equivalent": "Not Equivalent", "equivalent": "Equivalent"}, 3_668, "equivalent",
-           TESTED, task="do two news sentences say the same?"),
+           task="do two news sentences say the same?"),
     Source("paws_wiki", "paws_wiki/labeled_final_raw", PAIR,
            {"different_meaning": "Different Meaning", "paraphrase": "Paraphrase"}, 49_349,
            "paraphrase", TESTED, task="paraphrases with the words reordered"),
