@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -74,4 +75,17 @@ def write(folder: Path) -> Path:
     (folder / "tokenizer_config.json").write_text(
         json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
     )
+    return folder
+
+
+def place_template(folder: Path, files: dict[str, Any]) -> Path:
+    """Write {name.jinja: text} as files, other names into the settings of the tokenizer."""
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    for name, content in files.items():
+        if name.endswith(".jinja"):
+            (folder / name).write_text(content, encoding="utf-8")
+        else:
+            settings[name] = content
+    path.write_text(json.dumps(settings))
     return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,23 @@ from sycophancy.quiet import keras_hub
 # A preset of ours keeps its Hugging Face tokenizer under this name, because KerasHub writes a file
 # of its own called tokenizer.json into every preset.
 OUR_TOKENIZER = "hf_tokenizer.json"
+# the tokens that transformers lets a chat template name
+SPECIAL_TOKENS = (
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+)  # fmt: skip
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 GEMMA_CHAT = (
-    "{% for m in messages %}{{ '<start_of_turn>' + m['role'] + '\n' + m['content'] + "
+    "{% for m in messages %}{{ '<start_of_turn>' + m['role'] + '\n' + m['content'] | trim + "
     "'<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
 LLAMA3_CHAT = (
     "{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
-    "m['content'] + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
+    "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
 # KerasHub presets carry no chat template. These are the published formats of the instruct models,
@@ -54,9 +58,10 @@ class TextCodec:
 
     `encode` maps n strings to n lists of ids, no start token, `decode` lists of ids to strings;
     `vocabulary` is the number of ids; `start` are those that open a sequence, `end` those that
-    close an answer; `chat_template` is a Jinja template or None; `bos` and `eos` are the strings it
-    may name; `identity` is a hash of the vocabulary and rules; `files` are {name: text} of what
-    a folder needs to give the same tokenizer again (empty where that is KerasHub's affair).
+    close an answer; `chat_template` is what a model's files offer as one (see
+    templates.chat_renderer) or None; `special_tokens` are the strings that it may name, such as
+    {"bos_token": "<s>"}; `identity` is a hash of the vocabulary and rules; `files` are {name: text}
+    of what a folder needs to give the same tokenizer again (empty where that is KerasHub's affair).
     """
 
     encode: Encode
@@ -64,9 +69,8 @@ class TextCodec:
     vocabulary: int
     start: tuple[int, ...]
     identity: str
-    chat_template: str | None = None
-    bos: str = ""
-    eos: str = ""
+    chat_template: object = None
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
     end: tuple[int, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
 
@@ -87,7 +91,7 @@ def for_preset(preset: str) -> TextCodec:
 
 
 def from_tokenizers(
-    tokenizer: Tokenizer, settings: dict[str, Any], chat_template: str | None
+    tokenizer: Tokenizer, settings: dict[str, Any], chat_template: object
 ) -> TextCodec:
     """Wrap a `tokenizers.Tokenizer`; `settings` is the content of tokenizer_config.json.
 
@@ -98,9 +102,10 @@ def from_tokenizers(
     plain = tokenizer.encode("a", add_special_tokens=False).ids
     full = tokenizer.encode("a", add_special_tokens=True).ids
     at = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
-    bos, eos = (_token_text(settings.get(name)) for name in ("bos_token", "eos_token"))
+    special_tokens = _texts({name: settings.get(name) for name in SPECIAL_TOKENS})
+    eos = special_tokens.get("eos_token")
     end = tokenizer.token_to_id(eos) if eos else None
-    own = {"bos_token": bos, "eos_token": eos, "chat_template": chat_template}
+    own = {**special_tokens, "chat_template": chat_template}
     return TextCodec(
         encode=lambda texts: [
             e.ids for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -112,8 +117,7 @@ def from_tokenizers(
         start=tuple(full[:at]),
         identity=hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:16],
         chat_template=chat_template,
-        bos=bos,
-        eos=eos,
+        special_tokens=special_tokens,
         end=() if end is None else (end,),
         files={
             OUR_TOKENIZER: tokenizer.to_str(),
@@ -141,8 +145,7 @@ def from_keras_hub(preset: str) -> TextCodec:
         return [text_of(next(texts)) if row else "" for row in known]
 
     start_id = getattr(tokenizer, "start_token_id", None)
-    bos = getattr(tokenizer, "start_token", None)
-    eos = getattr(tokenizer, "end_token", None)
+    named = {"bos_token": "start_token", "eos_token": "end_token"}
     end = getattr(tokenizer, "end_token_id", None)
     name = preset.rsplit("/", 1)[-1].lower()
     template = next((t for p, t in PRESET_CHATS.items() if name.startswith(p)), None)
@@ -153,8 +156,7 @@ def from_keras_hub(preset: str) -> TextCodec:
         start=() if start_id is None else (int(start_id),),
         identity=f"{type(tokenizer).__name__}-{size}",
         chat_template=template if "instruct" in name else None,
-        bos=_token_text(bos),
-        eos=_token_text(eos),
+        special_tokens=_texts({k: getattr(tokenizer, name, None) for k, name in named.items()}),
         end=() if end is None else (int(end),),
     )
 
@@ -198,19 +200,19 @@ def _find(preset: str, filename: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _chat_template(preset: str, settings: dict[str, Any]) -> str | None:
-    """Return the template from tokenizer_config.json or from the newer chat_template.jinja."""
-    template = settings.get("chat_template")
-    if isinstance(template, list):  # several named templates: the default one is for chatting
-        template = next((t["template"] for t in template if t.get("name") == "default"), None)
-    if template is None:
-        path = _find(preset, "chat_template.jinja")
-        template = path.read_text(encoding="utf-8") if path else None
-    return template
+def _chat_template(preset: str, settings: dict[str, Any]) -> object:
+    """Return the template of chat_template.jinja, else of tokenizer_config.json, as transformers.
+
+    It may be anything: it is looked at where a message is to be rendered. Bytes that are not UTF-8
+    are kept as surrogates for the same reason.
+    """
+    path = _find(preset, "chat_template.jinja")
+    if path is not None:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    return settings.get("chat_template")
 
 
-def _token_text(token: object) -> str:
-    """Return a special token's text: a string, a dict with `content`, or nothing."""
-    if isinstance(token, dict):
-        token = token.get("content")
-    return token if isinstance(token, str) else ""
+def _texts(tokens: Mapping[str, object]) -> dict[str, str]:
+    """Return the texts of those special tokens that are given, as strings or {"content": text}."""
+    texts = {k: v.get("content") if isinstance(v, dict) else v for k, v in tokens.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}

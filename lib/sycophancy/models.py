@@ -193,7 +193,9 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
         backbone=backbone,
         encode=text.encode,
         start=text.start,
-        chat=chat_renderer(text.chat_template, text.bos, text.eos) if text.chat_template else None,
+        chat=chat_renderer(text.chat_template, special_tokens=text.special_tokens)
+        if text.chat_template
+        else None,
         context=config.get("max_position_embeddings")
         or getattr(backbone, "max_sequence_length", None)
         or CONTEXTS.get(name),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from sycophancy.templates.chat import Chat, chat_renderer
 from sycophancy.templates.dialect import FORMATS as LAB_FORMATS
 from sycophancy.templates.generated import Parts, Persona, claim_text, generated, parse
 from sycophancy.templates.render import (
     EVERY_FORMAT,
     EVERY_TASK,
     LAB_TASTES,
-    Chat,
     Prompt,
     addition,
     answer_formats,
-    chat_renderer,
     check,
     letters,
     opinion,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.templates import dialect
+from sycophancy.templates.chat import Chat
 from sycophancy.templates.wording import (
     ADDITION_CLAIM,
     ADDITION_INTRODUCTION,
@@ -39,7 +36,6 @@ from sycophancy.templates.wording import (
     Task,
 )
 
-Chat = Callable[[str], str]
 USERS = ("none", "agrees", "disagrees")
 EVERY_FORMAT = (*FORMATS, *dialect.FORMATS)
 LAB_TASTES = "lab_tastes"
@@ -210,43 +206,3 @@ def true_false(said: str, claim: str, human: str, format: str, chat: Chat | None
         return Prompt(chat(asked), TRUE_FALSE_CHOICES)
     # the space belongs to the answer: few tokenizers have a token for one that ends a prompt
     return Prompt(human + asked + ASSISTANT.rstrip(), tuple(f" {w}" for w in TRUE_FALSE_CHOICES))
-
-
-def chat_renderer(template: str, bos_token: str = "", eos_token: str = "") -> Chat:
-    """Return a function from a user message to the text up to the assistant's turn.
-
-    `template` is a Hugging Face chat template (Jinja), rendered in a sandbox with one user message
-    and the generation prompt. Raises InputError for a template that is broken or refuses.
-    """
-
-    def refuse(message: str) -> None:
-        """Be what a template calls to refuse a conversation."""
-        raise jinja2.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = refuse
-    try:
-        compiled = environment.from_string(template)
-    except jinja2.TemplateError as error:
-        raise InputError(
-            f"The model's chat template is broken ({error}): use FORMAT=paper."
-        ) from error
-
-    def render(message: str) -> str:
-        """Return one user message as the template has it."""
-        values: dict[str, Any] = {
-            "messages": [{"role": "user", "content": message}],
-            "add_generation_prompt": True,
-            "bos_token": bos_token,
-            "eos_token": eos_token,
-        }
-        try:
-            return compiled.render(**values)
-        except (jinja2.TemplateError, TypeError) as error:
-            raise InputError(
-                f"The model's chat template cannot be rendered ({error}): use FORMAT=paper."
-            ) from error
-
-    return render
