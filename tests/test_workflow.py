@@ -33,6 +33,7 @@ from workflow import (
     plan,
     progress,
     reproduce,
+    settings,
     speeds,
     tables,
 )
@@ -85,7 +86,7 @@ def test_a_users_model_runs_the_two_measuring_notebooks_and_publishes_nothing() 
 
 
 def test_settings_reach_the_notebooks_that_know_them() -> None:
-    name, value = grid.parse_override("N=20")
+    name, value = settings.parse_setting("N=20")
     found, _ = grid.read_profile("laptop", overrides={name: value, "TASKS": "nlp_survey"})
     assert found["02_wrong_additions"]["N"] == 20
     assert found["01_opinion_tasks"]["TASKS"] == "nlp_survey"
@@ -94,11 +95,11 @@ def test_settings_reach_the_notebooks_that_know_them() -> None:
 
 def test_a_setting_may_be_for_one_cell() -> None:
     """N is a number of prompts in notebook 03 and of questions where a model is measured."""
-    settings = dict(map(grid.parse_override, ["03_generate_data:N=0", "N=20"]))
-    found, _ = grid.read_profile("intervene", "a/b", settings, "my.csv")
+    given = dict(map(settings.parse_setting, ["03_generate_data:N=0", "N=20"]))
+    found, _ = grid.read_profile("intervene", "a/b", given, "my.csv")
     assert found["03_generate_data"]["N"] == 0
     assert found["10_prior_knowledge"]["N"] == 20
-    one = dict([grid.parse_override("02_wrong_additions@after:N=5")])
+    one = dict([settings.parse_setting("02_wrong_additions@after:N=5")])
     found, _ = grid.read_profile("laptop", overrides=one)
     assert (found["02_wrong_additions"]["N"], found["02_wrong_additions@after"]["N"]) == (100, 5)
     with pytest.raises(InputError, match=r"Unknown cell '02_wrong'.*'02_wrong_additions'"):
@@ -113,7 +114,7 @@ def test_what_is_misspelt_is_refused_before_anything_runs() -> None:
     with pytest.raises(InputError, match=r"Unknown parameter 'FORMT'.*'FORMAT'"):
         grid.read_profile("laptop", overrides={"FORMT": "chat"})
     with pytest.raises(InputError, match="NAME=value"):
-        grid.parse_override("N")
+        settings.parse_setting("N")
     with pytest.raises(InputError, match=r"Unknown parameter of 00_start_here 'MODLE'.*'MODEL'"):
         execute.execute(
             ROOT / "notebooks" / "00_start_here.ipynb", Path("never.ipynb"), {"MODLE": "x"}
@@ -608,20 +609,24 @@ def test_a_profile_file_that_says_something_else_is_refused(checkout: Path) -> N
     write_profile(checkout, {"03_make": {}}, budget_minuts=5)
     with pytest.raises(InputError, match=r"entry of own.yaml 'budget_minuts'"):
         grid.read_profile("own")
-    for wrong in (0, True, "an hour"):
+    for wrong, said in ((0, "0: give minutes above 0"), (True, "'true'"), ("an hour", "'an hour'")):
         write_profile(checkout, {"03_make": {}}, budget_minutes=wrong)
-        with pytest.raises(InputError, match=f"budget_minutes of own.yaml is {wrong!r}"):
+        with pytest.raises(InputError, match=f"budget_minutes of own.yaml is {said}"):
             grid.read_profile("own")
+    write_profile(checkout, {"03_make": {}}, publish="perhaps")
+    with pytest.raises(InputError, match=r"publish of own.yaml is 'perhaps': give true or false"):
+        grid.read_profile("own")
+    (checkout / "profiles" / "own.yaml").write_text("")
+    with pytest.raises(InputError, match=r"own.yaml has no entries"):
+        grid.read_profile("own")
     (checkout / "profiles" / "own.yaml").write_text("notebooks: {03_make: {DATA: {runs}/x}}")
     with pytest.raises(InputError, match="need quotes"):
         grid.read_profile("own")
-    with pytest.raises(InputError, match="quotes of its own"):
-        grid.parse_override("MODEL={runs}/x")
 
 
 def test_a_setting_may_name_another_cell(checkout: Path) -> None:
     write_profile(checkout, {"03_make": {}, "07_compare": {}})
-    name, value = grid.parse_override('DATA="{runs}/03_make"')
+    name, value = settings.parse_setting("DATA={runs}/03_make")
     with pytest.raises(InputError, match="03_make needs 03_make"):  # it reaches both
         grid.batch("own", overrides={name: value})
 
@@ -773,13 +778,13 @@ def test_intervene_checks_everything_before_it_starts(
     ("name", "value", "said"),
     [
         ("STEPS", 0, "steps is 0"),
-        ("STEPS", "many", "steps is 'many'"),
+        ("STEPS", "many", "STEPS of 05_finetune is 'many': give a whole number"),
         ("RATIO", "-1", "ratio is -1.0"),
         ("RATIO", "a", "not a list of float"),
         ("METHOD", "lorra", "Unknown method 'lorra'"),
         ("05_finetune:RATE", 2, "rate is 2"),
         ("BATCH", 0, "batch is 0"),
-        ("RANK", 1.5, "rank is 1.5"),
+        ("RANK", 1.5, "RANK of 05_finetune is 1.5: give a whole number"),
         ("CHECKPOINTS", "500", "step 500, but there are 100"),
         ("EXAMPLES", "-5", "EXAMPLES is -5"),
         ("05_finetune:MAX_TOKENS", 0, "MAX_TOKENS is 0"),

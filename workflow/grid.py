@@ -5,19 +5,26 @@ How a profile names its cells, and cells each other, is in cells.py.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nbformat
 import yaml
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.runs import at_step, code_hash, is_real
+from sycophancy.runs import (
+    at_step,
+    code_hash,
+    is_real,
+    literals,
+    read_flag,
+    read_number,
+    read_value,
+)
 from workflow.cells import (
     check_placeholders,
     dependencies,
@@ -27,6 +34,7 @@ from workflow.cells import (
     texts,
     trainings,
 )
+from workflow.settings import check_line
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -34,6 +42,17 @@ PROFILES = ROOT / "workflow" / "profiles"
 MEASURES = ("01_opinion_tasks", "02_wrong_additions")  # what `make measure` runs
 INTERVENE = "intervene"  # the profile of `make intervene`: it takes a model and claims
 ENTRIES = ("extends", "publish", "budget_minutes", "notebooks")
+
+
+class TextLoader(yaml.SafeLoader):
+    """Leaves every value as it is written, for `read_value` to read as what the notebook declares.
+
+    YAML 1.1 would take 5e-4 for a text, 010 for 8, 12:30 for 750 and no for false.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        "<": [("tag:yaml.org,2002:merge", re.compile("<<"))],
+    }
 
 
 @dataclass(frozen=True)
@@ -99,17 +118,22 @@ def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     path = PROFILES / f"{profile}.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), TextLoader)
     except yaml.YAMLError as error:
         raise InputError(
             f"{path.name} is not YAML ({error}): texts with braces need quotes."
         ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name} has no entries: it needs {', '.join(ENTRIES[1:])}.")
     for entry in content:
         if entry not in ENTRIES:
             raise unknown(f"entry of {path.name}", entry, ENTRIES)
-    minutes = content.get("budget_minutes", 1)
-    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
-        raise InputError(f"budget_minutes of {path.name} is {minutes!r}: give minutes above 0.")
+    for entry, read in (("publish", read_flag), ("budget_minutes", read_number)):
+        if entry in content:
+            content[entry] = read(f"{entry} of {path.name}", content[entry])
+    if content.get("budget_minutes", 1) <= 0:
+        minutes = content["budget_minutes"]
+        raise InputError(f"budget_minutes of {path.name} is {minutes:g}: give minutes above 0.")
     if "extends" not in content:
         return dict(content)
     below, chain = content["extends"], (*extended_by, profile)
@@ -155,8 +179,10 @@ def read_profile(
         for name in parameters:
             if name not in declared:
                 raise unknown(f"parameter of {key}", name, declared)
+            value = parameters[name]
+            parameters[name] = read_value(f"{name} of {key}", value, declared[name])
     dependencies(grid)
-    return grid, bool(content["publish"]) and model is None
+    return grid, content["publish"] and model is None
 
 
 def split_overrides(
@@ -176,35 +202,6 @@ def split_overrides(
             raise unknown("parameter", name, sorted(known))
         out.setdefault(key, {})[name] = value
     return out
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Return (NAME, value) of "NAME=value"; the value is read as YAML, so that 20 is a number.
-
-    NAME may be CELL:NAME, a parameter of one cell of the profile.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.rpartition(":")[2].isidentifier():
-        raise InputError(
-            f"{text!r} is no setting: write NAME=value, such as N=20, or CELL:NAME=value for one "
-            "notebook, such as 02_wrong_additions:N=20."
-        )
-    try:
-        return name, yaml.safe_load(value) if value else ""
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"The value of {text!r} cannot be read ({error}): put a text with braces or brackets "
-            "into quotes of its own."
-        ) from error
-
-
-def check_line(name: str, text: str) -> None:
-    """Raise InputError for a text of the command line that holds a line break or a NUL."""
-    if re.search(r"[\n\r\0]", text):
-        raise InputError(
-            f"{name} is {text!r}: a line break can be in no path or name here; rename the file, "
-            "or give one value in one line."
-        )
 
 
 def input_files(parameters: dict[str, Any]) -> list[str]:
@@ -306,12 +303,7 @@ def fills_the_machine(key: str, given: dict[str, Any]) -> bool:
 
 def default_parameters(name: str) -> dict[str, Any]:
     """Return the literals of a notebook's parameters cell."""
-    tree = ast.parse(tagged_source(name, "parameters"))
-    return {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
+    return literals(tagged_source(name, "parameters"))
 
 
 def notebook_hash(name: str) -> str:

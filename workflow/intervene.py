@@ -14,17 +14,19 @@ from pathlib import Path
 from sycophancy import claims
 from sycophancy.errors import InputError
 from workflow import grid, reproduce
+from workflow.settings import add_settings, given_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="")
     parser.add_argument("--claims", default="")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
+    add_settings(parser)
     options = parser.parse_args(arguments)
     try:
+        settings = given_settings(options)
         path = check(options.model, options.claims)
-        return reproduce.run(grid.INTERVENE, options.model, options.set, path)
+        return reproduce.run(grid.INTERVENE, options.model, settings, path)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -19,6 +19,7 @@ from sycophancy import lab, models, runs, scoring
 from sycophancy.errors import InputError
 from workflow import grid, intervene, reproduce
 from workflow.cells import notebook_of
+from workflow.settings import add_settings, given_settings, parse_setting
 from workflow.speeds import (
     FILTERING_SECONDS,
     MAKING_SECONDS,
@@ -255,10 +256,10 @@ def main() -> int:
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--model", default=None)
     parser.add_argument("--claims", default=None)
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
+    add_settings(parser)
     options = parser.parse_args()
     try:
-        overrides = dict(map(grid.parse_override, options.set))
+        overrides = dict(map(parse_setting, given_settings(options)))
         profile, claims = options.profile, None
         if options.claims is not None:
             profile = grid.INTERVENE

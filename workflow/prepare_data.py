@@ -36,10 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", default=None, help="TFDS's folder (default: TFDS's own)")
     parser.add_argument("--manual", default=None, help="files that need no download")
     parser.add_argument("--checksums", default="yes", choices=("yes", "no"))
+    parser.add_argument("--only", default="", help="TFDS names in one text, divided by spaces")
     parser.add_argument("names", nargs="*", help="TFDS names; all where none is given")
     options = parser.parse_args(arguments)
+    asked = [*options.names, *options.only.split()]
     try:
-        for name in options.names:
+        for name in asked:
             if name not in EVERY:
                 raise unknown("data set", name, EVERY)
     except InputError as error:
@@ -47,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 
-    names = options.names or list(EVERY)
+    names = asked or list(EVERY)
     failed, began = [], time.monotonic()
     for number, name in enumerate(names):
         left = (time.monotonic() - began) / number * (len(names) - number) if number else 0.0

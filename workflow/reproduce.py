@@ -25,6 +25,7 @@ from workflow import capacity, grid
 from workflow.cells import notebook_of
 from workflow.grid import ROOT
 from workflow.progress import Reporter, not_run, sentences
+from workflow.settings import add_settings, given_settings, parse_setting
 from workflow.tables import print_tables, publish
 
 TRAINS = "05_finetune"
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         check_model(options.model)
-        return run(options.profile, options.model, options.set)
+        return run(options.profile, options.model, given_settings(options))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(profile: str, model: str | None, settings: list[str], claims: str | None = None) -> int:
     """Run all cells of a command that are not finished, publish, print; return an exit status."""
-    overrides = dict(map(grid.parse_override, settings))
+    overrides = dict(map(parse_setting, settings))
     batch = grid.batch(profile, model, overrides, claims)
     check_training(batch, overrides)
     config = {"profile": profile, "model": model, "claims": claims, "overrides": settings}
@@ -65,7 +66,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--model", default=None)
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=value")
+    add_settings(parser)
     return parser.parse_args(arguments)
 
 

@@ -24,7 +24,8 @@ from sycophancy.runs.machine import (
     repository,
     versions,
 )
-from sycophancy.runs.parameters import as_list, parameter_hash, read_parameters
+from sycophancy.runs.parameters import as_list, literals, parameter_hash, read_parameters
+from sycophancy.runs.values import read_flag, read_number, read_value, read_whole
 
 __all__ = [
     "LABORATORY",
@@ -39,11 +40,16 @@ __all__ = [
     "git_state",
     "is_real",
     "latest",
+    "literals",
     "parameter_hash",
     "parameters_of",
     "peak_memory_mb",
     "read_costs",
+    "read_flag",
+    "read_number",
     "read_parameters",
+    "read_value",
+    "read_whole",
     "remember_cost",
     "repository",
     "start",

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sycophancy.errors import InputError
+from sycophancy.runs.values import read_number, read_value, read_whole
 
 LITERALS = (str, int, float, bool, list, dict, tuple, type(None))
 
 
 def read_parameters(namespace: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return the notebook parameters `names` from `globals()`, refusing any that is misspelt.
+
+    A number or a flag that came as text, as from `papermill -y "RATE: 5e-4"`, is read as what the
+    notebook declares (see `read_value`).
 
     papermill sets unknown parameters with a log line only, so that `-p MODLE x` would run with the
     default. Every plain value in `namespace` that is not declared and is upper case, or spelt
@@ -39,20 +46,61 @@ def read_parameters(namespace: Mapping[str, Any], *names: str) -> dict[str, Any]
     missing = [name for name in names if name not in namespace]
     if missing:
         raise InputError(f"Parameter {missing[0]} is not set: run the parameters cell first.")
-    return {name: namespace[name] for name in names}
+    cells = namespace.get("In")
+    defaults = declared_values(cells if isinstance(cells, list) else [], names)
+    return {name: read_value(name, namespace[name], defaults.get(name)) for name in names}
+
+
+def declared_values(cells: Iterable[str], names: Sequence[str]) -> dict[str, Any]:
+    """Return what the first of a notebook's executed cells that sets all of `names` sets them to.
+
+    That is its cell of parameters, as IPython keeps it in `In`. Empty where there is none, as
+    outside a notebook.
+    """
+    for source in cells:
+        try:
+            found = literals(source)
+        except (SyntaxError, ValueError):  # a magic, or something computed
+            continue
+        if found.keys() >= set(names):
+            return found
+    return {}
+
+
+def literals(source: str) -> dict[str, Any]:
+    """Return {name: value} of the assignments in Python code, all of which have to be literals.
+
+    >>> literals("RATE = 2e-4  # a comment")
+    {'RATE': 0.0002}
+    """
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
 def as_list(value: Any, kind: Callable[[Any], Any] = str) -> list[Any]:
     """Return a parameter that may be one value, a list, or a comma-separated string, as a list.
 
-    >>> as_list("0, 1", int)
-    [0, 1]
+    Brackets may stand around a list of several, or of numbers; a name may have its own.
+
+    >>> as_list("0, 1", int), as_list("[010]", int), as_list("[a]")
+    ([0, 1], [10], ['[a]'])
     """
+    numbers: dict[Any, Callable[[Any], Any]] = {
+        int: partial(read_whole, "an entry"),
+        float: partial(read_number, "an entry"),
+    }
+    if isinstance(value, str) and (kind in numbers or "," in value):
+        brackets = re.fullmatch(r"\s*\[(.*)\]\s*", value, re.DOTALL)
+        value = brackets[1] if brackets else value
     parts = value.split(",") if isinstance(value, str) else value
     parts = list(parts) if isinstance(parts, list | tuple) else [parts]
     parts = [part.strip() if isinstance(part, str) else part for part in parts]
+    read = numbers.get(kind, kind)
     try:
-        out = [kind(part) for part in parts if part != ""]
+        out = [read(part) for part in parts if part != ""]
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{value!r} is not a list of {kind.__name__} values: separate them by commas."
