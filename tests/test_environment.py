@@ -11,14 +11,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from workflow import lock
+
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = (ROOT / "environment.yml").read_text()
 LOCK = (ROOT / "requirements.lock").read_text()
 
 
 def pins() -> dict[str, str]:
-    dependencies = yaml.safe_load(ENVIRONMENT)["dependencies"]
-    lines = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    lines = lock.direct_pins(ENVIRONMENT)
     return {canonicalize_name(n): v for n, v in (line.split("==") for line in lines)}
 
 
@@ -74,6 +75,27 @@ def test_the_packages_of_the_mission_are_direct() -> None:
         "seaborn",
     }
     assert expected <= set(pins())
+
+
+def test_the_environment_alone_is_a_working_one() -> None:
+    """What `conda env create` hands to pip is a requirements file in the folder of the checkout."""
+    content = yaml.safe_load(ENVIRONMENT)
+    *conda, last = content["dependencies"]
+    assert content["name"] == "sycophancy" and conda == ["python>=3.11,<3.14", "pip"]
+    options = [line for line in last["pip"] if line.startswith("-")]
+    assert options == ["-c requirements.lock", "-e ."]
+    assert last["pip"] == [*options, *lock.direct_pins(ENVIRONMENT)]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    backend = Requirement(project["build-system"]["requires"][0])  # what `-e .` needs
+    assert backend.specifier.contains(Version(pins()[canonicalize_name(backend.name)]))
+    needed = {
+        canonicalize_name(Requirement(text).name) for text in project["project"]["dependencies"]
+    }
+    assert needed <= set(pins())
+    # a constraint names one version of one package, and no extra of it
+    for line in LOCK.splitlines():
+        if line and not line.startswith("#"):
+            assert not Requirement(line).extras, line
 
 
 def test_python_is_the_same_everywhere() -> None:

@@ -19,6 +19,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from joblib.externals.loky.backend import context
 
 from sycophancy import finetune, lab, runs
 from sycophancy.errors import InputError
@@ -81,7 +82,7 @@ def test_a_users_model_runs_the_two_measuring_notebooks_and_publishes_nothing() 
     assert list(batch.cells) == ["01_opinion_tasks", "02_wrong_additions"]
     assert {parameters["MODEL"] for parameters in batch.cells.values()} == {"hf://a/b"}
     assert not batch.publishes
-    folder = grid.run_folder("laptop", "hf://a/b", "01_opinion_tasks")
+    folder = batch.folders["01_opinion_tasks"]
     assert folder == "runs/measure/hf-a-b/laptop/01_opinion_tasks"
 
 
@@ -675,8 +676,8 @@ def test_claims_and_trained_runs_from_elsewhere_are_inputs(checkout: Path) -> No
     parameters = {"MODEL": f"tiny_random, {name}@500", "CLAIMS": "my.csv", "N": 3}
     assert grid.input_files(parameters) == ["my.csv", f"{name}/model.json"]
     assert grid.input_files({"MODEL": "{runs}/05_train/labels_seed0", "CLAIMS": ""}) == []
-    folder = grid.run_folder("laptop", f"{name}@500", "01_x")
-    assert folder == "runs/measure/runs-own-05_train-labels_seed0-500/laptop/01_x"
+    base = grid.run_base("laptop", f"{name}@500")
+    assert base == "runs/measure/runs-own-05_train-labels_seed0-500/laptop"
 
 
 def test_intervene_is_a_profile_of_its_own(checkout: Path) -> None:
@@ -1092,11 +1093,51 @@ def test_a_container_has_the_memory_that_it_is_allowed(
     assert capacity.memory() == 4096
 
 
+def test_a_container_has_the_cores_that_it_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of both versions of control groups, as Docker writes them; joblib reads them."""
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(48)), raising=False)
+    exists = os.path.exists
+    groups = tmp_path / "sys"
+
+    def moved(path: Any) -> Any:
+        return groups / Path(path).name if str(path).startswith("/sys/fs/cgroup/cpu") else path
+
+    monkeypatch.setattr(os.path, "exists", lambda path: exists(moved(path)))
+    monkeypatch.setattr(context, "open", lambda path: moved(path).open(), raising=False)
+    assert runs.cores() == 48
+    groups.mkdir()
+    runs.keep_to_quota()
+    assert "NPROC" not in os.environ  # XLA knows the affinity itself
+    for text, expected in (("max 100000", 48), ("150000 100000", 2), ("9000000 100000", 48)):
+        (groups / "cpu.max").write_text(f"{text}\n")
+        assert runs.cores() == expected
+    (groups / "cpu.max").unlink()
+    for quota, expected in (("-1", 48), ("400000", 4)):
+        (groups / "cpu.cfs_quota_us").write_text(quota)
+        (groups / "cpu.cfs_period_us").write_text("100000")
+        assert runs.cores() == expected
+    assert capacity.environment()["OMP_NUM_THREADS"] == "4"
+    assert capacity.room("cpu", runs.cores(), 2**40) == 4
+    runs.keep_to_quota()
+    assert os.environ.pop("NPROC") == "4"
+    monkeypatch.setenv("NPROC", "3")
+    runs.keep_to_quota()
+    assert os.environ["NPROC"] == "3"
+
+
 def test_cells_ask_for_large_pages_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(capacity.TUNABLES, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("SOMETHING", "else")
-    assert capacity.environment() == {**os.environ, capacity.TUNABLES: "glibc.malloc.hugetlb=1"}
-    monkeypatch.setenv(capacity.TUNABLES, "glibc.malloc.hugetlb=0")
+    ours = {capacity.TUNABLES: "glibc.malloc.hugetlb=1", "OMP_NUM_THREADS": str(runs.cores())}
+    assert capacity.environment() == {**os.environ, **ours}
+    for name, value in ((capacity.TUNABLES, "glibc.malloc.hugetlb=0"), ("OMP_NUM_THREADS", "1")):
+        monkeypatch.setenv(name, value)
     assert capacity.environment() == dict(os.environ)
 
 
@@ -1259,6 +1300,7 @@ def workflow_copy(folder: Path, notebooks: dict[str, Any]) -> Path:
 
 
 ODD = 'it\'s #1 "été" $HOME (50 %) {b} [x] `id` ~ & ; \\n'
+OUT = ODD.replace("{b}", "")
 RECORD = """
 import json
 from pathlib import Path
@@ -1275,21 +1317,24 @@ def test_any_path_arrives_as_it_is_in_a_checkout_at_any_path(tmp_path: Path) -> 
     profile = yaml.safe_dump({"publish": False, "notebooks": own})
     (copy / "workflow" / "profiles" / "intervene.yaml").write_text(profile)
     write_notebook(copy / "notebooks", "03_make", {"MODEL": "", "CLAIMS": ""}, RECORD)
-    program = "from workflow import reproduce; import sys; model, claims = sys.argv[1:]; "
-    program += "sys.exit(reproduce.run('intervene', model, [], claims))"
+    program = (
+        "from workflow import reproduce; import sys; model, claims, *settings = sys.argv[1:]; "
+    )
+    program += "sys.exit(reproduce.run('intervene', model, settings, claims))"
     claims = copy / f"{ODD}.csv"
 
-    def run(content: str) -> int:
+    def run(content: str, *settings: str) -> int:
         claims.write_text(content)
-        done = run_python(copy, "-c", program, ODD, claims.name)
+        done = run_python(copy, "-c", program, ODD, claims.name, *settings)
         assert done.returncode == 0, done.stderr
-        (seen,) = copy.glob("runs/intervene/*/03_make/seen.json")
+        out = tmp_path / OUT if settings else next(copy.glob("runs/intervene/*"))
+        seen = out / "03_make" / "seen.json"
         assert json.loads(seen.read_text()) == [f"{ODD}, tiny_random", claims.name, content]
         return seen.stat().st_mtime_ns
 
     first = run("claims")
     assert run("claims") == first  # the file was written again, as it was
-    assert run("other claims") > first
+    assert run("other claims", f"OUT_DIR={tmp_path / OUT}") > first
 
 
 @pytest.mark.parametrize(
@@ -1317,6 +1362,29 @@ def test_a_line_break_in_a_path_is_refused() -> None:
     for name, given in (("MODEL", ("a\nb", "c")), ("CLAIMS", ("a", "b\r\nc"))):
         with pytest.raises(InputError, match=f"{name} is .*a line break"):
             grid.batch("intervene", given[0], claims=given[1])
+
+
+def test_run_folders_lie_where_out_dir_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = {"OUT_DIR": f"{tmp_path}/{OUT}/", "N": "3"}
+    batch = grid.batch("smoke", overrides=overrides)
+    key = "02_wrong_additions@after"
+    assert batch.folders[key] == f"{tmp_path}/{OUT}/{key}"
+    run = f"{tmp_path}/{OUT}/05_finetune/labels_seed0"
+    assert batch.cells[key]["MODEL"].split(", ")[0] == run and batch.cells[key]["N"] == 3
+    assert batch.depends[key] == ["05_finetune"] and "OUT_DIR" not in batch.cells[key]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = grid.batch("smoke", overrides={"OUT_DIR": "~/x"}).folders[key]
+    assert home == f"{tmp_path}/x/{key}"
+    for wrong in ("/a,b", "/{b}"):
+        with pytest.raises(InputError, match=f"OUT_DIR is '{wrong}': give a folder without"):
+            grid.batch("smoke", overrides={"OUT_DIR": wrong})
+    with pytest.raises(InputError, match=f"{key}:OUT_DIR is 'x': give OUT_DIR for all cells"):
+        grid.batch("smoke", overrides={f"{key}:OUT_DIR": "x"})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"Cannot make the run folder .*: give OUT_DIR=a folder"):
+        reproduce.make_folders(grid.batch("smoke", overrides={"OUT_DIR": f"{tmp_path}/file"}))
 
 
 def test_two_names_have_two_run_folders_however_odd() -> None:

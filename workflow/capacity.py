@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sycophancy.errors import InputError
+from sycophancy.runs import cores
 
 CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
 MOST = 4  # cells of our profiles that wait for none of the others are seldom more
@@ -56,20 +57,15 @@ def backend() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def environment() -> dict[str, str]:
     """Return the environment for cells: this process's, where glibc asks for large pages.
 
     The buffers of a pass are new memory every time, and every small page of them a fault
     (bench/README.md). Linux with transparent_hugepage "never" and other C libraries ignore it.
+    OpenBLAS and OpenMP would start a thread for every core of the machine, those of a container's
+    quota or not; XLA's own number is each job's (see the Snakefile).
     """
-    return {TUNABLES: "glibc.malloc.hugetlb=1", **os.environ}
+    return {TUNABLES: "glibc.malloc.hugetlb=1", "OMP_NUM_THREADS": str(cores()), **os.environ}
 
 
 def memory() -> int:

@@ -85,14 +85,15 @@ def batch(
     """Return what a command runs; InputError for whatever `read_profile` refuses."""
     for name, text in (("MODEL", model), ("CLAIMS", claims)):
         check_line(name, text or "")
-    cells, publishes = read_profile(profile, model, overrides, claims)
-    base = run_base(profile, model, claims)
+    base = out_dir(overrides or {}) or run_base(profile, model, claims)
+    others = {name: value for name, value in (overrides or {}).items() if name != "OUT_DIR"}
+    cells, publishes = read_profile(profile, model, others, claims)
     given = {"model": model, "claims": claims}
     filled = fill(cells, base, **given)
     trained = trainings(filled.values())
     return Batch(
         cells=filled,
-        folders={key: run_folder(profile, model, key, claims) for key in cells},
+        folders={key: f"{base}/{key}" for key in cells},
         depends=dependencies(cells),
         files={key: input_files(substitute(own, **given)) for key, own in cells.items()},
         trainings=trained,
@@ -255,9 +256,19 @@ def run_base(profile: str, model: str | None = None, claims: str | None = None) 
     return f"runs/{profile}" if model is None else f"runs/measure/{slug(model)}/{profile}"
 
 
-def run_folder(profile: str, model: str | None, key: str, claims: str | None = None) -> str:
-    """Return the run folder of a cell, relative to the repository."""
-    return f"{run_base(profile, model, claims)}/{key}"
+def out_dir(overrides: dict[str, Any]) -> str:
+    """Return the folder of run folders that OUT_DIR asks for, "" where it is not given.
+
+    Raises InputError for a cell's own, which would be no place to find it, and for a folder with a
+    character that divides names of models (a comma) or that Snakemake reads (braces).
+    """
+    for name, value in overrides.items():
+        if name.endswith(":OUT_DIR"):
+            raise InputError(f"{name} is {value!r}: give OUT_DIR for all cells, without a cell.")
+    text = str(overrides.get("OUT_DIR", ""))
+    if re.search("[{},]", text):
+        raise InputError(f"OUT_DIR is {text!r}: give a folder without braces and commas.")
+    return os.path.normpath(os.path.expanduser(text)) if text else ""
 
 
 def read_notebook(name: str) -> nbformat.NotebookNode:

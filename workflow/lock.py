@@ -21,9 +21,10 @@ HEADER = """\
 
 
 def direct_pins(environment: str) -> list[str]:
-    """Return the name==version lines under `pip:` of an environment.yml text."""
+    """Return the name==version lines under `pip:` of an environment.yml text, not its options."""
     dependencies = yaml.safe_load(environment)["dependencies"]
-    return next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    lines = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    return [line for line in lines if not line.startswith("-")]
 
 
 def resolve(pins: list[str]) -> str:
@@ -42,5 +43,5 @@ def resolve(pins: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    pins = direct_pins((ROOT / "environment.yml").read_text())
-    (ROOT / "requirements.lock").write_text(resolve(pins))
+    pins = direct_pins((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    (ROOT / "requirements.lock").write_text(resolve(pins), encoding="utf-8")

@@ -49,6 +49,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     check_training(batch, overrides)
     config = {"profile": profile, "model": model, "claims": claims, "overrides": settings}
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
+    make_folders(batch)
     with one_at_a_time():
         code = run_snakemake(config, batch, jobs)
     if code:
@@ -91,6 +92,18 @@ def check_training(batch: grid.Batch, overrides: dict[str, Any]) -> None:
             from sycophancy import finetune  # takes seconds: only where something was set
 
             finetune.check_parameters({**grid.default_parameters(TRAINS), **parameters})
+
+
+def make_folders(batch: grid.Batch) -> None:
+    """Make the run folders; raise InputError where OUT_DIR, or runs/, cannot be written to."""
+    for folder in batch.folders.values():
+        try:
+            (ROOT / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"Cannot make the run folder {folder} ({error}): give OUT_DIR=a folder that you "
+                "can write to."
+            ) from error
 
 
 @contextmanager

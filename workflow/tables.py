@@ -61,7 +61,9 @@ def print_tables(folders: dict[str, Path]) -> None:
     print_leaks(folders)
     print_intervention(folders)
     for key, folder in folders.items():
-        print(f"{key}: tables and executed notebook in {folder.relative_to(grid.ROOT)}")
+        inside = folder.is_relative_to(grid.ROOT)  # or where OUT_DIR says
+        place = folder.relative_to(grid.ROOT) if inside else folder
+        print(f"{key}: tables and executed notebook in {place}")
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

@@ -22,9 +22,10 @@ from sycophancy.encoders import Decode, Encode
 from sycophancy.errors import InputError, unknown
 from sycophancy.quiet import keras_hub
 from sycophancy.runs import LABORATORY as LABORATORY
-from sycophancy.runs import at_step, cache_dir, repository
+from sycophancy.runs import at_step, cache_dir, keep_to_quota, repository
 from sycophancy.templates import chat_renderer
 
+keep_to_quota()
 if keras.backend.backend() != "jax":
     raise InputError(
         f"Keras runs on the {keras.backend.backend()!r} backend, only 'jax' is supported: set "

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 import platformdirs
 
@@ -101,7 +102,27 @@ def device() -> str:
     if jax is not None and jax.default_backend() != "cpu":
         devices = jax.devices()
         return f"{len(devices)} x {devices[0].device_kind}"
-    return f"cpu, {os.cpu_count()} cores, {platform.machine()}"
+    return f"cpu, {cores()} cores, {platform.machine()}"
+
+
+def cores() -> int:
+    """Return how many cores this process may use: its affinity, or its container's quota if less.
+
+    `joblib` reads both versions of control groups, and LOKY_MAX_CPU_COUNT where somebody set it.
+    """
+    return int(joblib.cpu_count())
+
+
+def keep_to_quota() -> None:
+    """Have XLA start a thread for each core of the container's quota, before JAX computes.
+
+    It knows the affinity of the process and no quota: threads beyond it wait for one another. An
+    NPROC that is set already stays.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    every = len(affinity(0)) if affinity else os.cpu_count() or 1
+    if cores() < every:
+        os.environ.setdefault("NPROC", str(cores()))
 
 
 def peak_memory_mb() -> float:
