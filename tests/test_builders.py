@@ -49,7 +49,7 @@ def counted(builder: Any, split: str, *keys: str) -> Counter[Any]:
 def test_rotten_tomatoes_has_every_line_with_the_label_of_its_file(store: Path) -> None:
     builder = prepare.prepare("rotten_tomatoes", data_dir=store, manual_dir=FILMS)
     every = {
-        side: (FILMS / f"rt-polarity.{side}").read_bytes().decode("latin-1").split("\n")[:-1]
+        side: (FILMS / f"rt-polarity.{side}").read_bytes().decode("utf-8").split("\n")[:-1]
         for side in ("neg", "pos")
     }
     assert {side: len(lines) for side, lines in every.items()} == {"neg": 5331, "pos": 5331}
@@ -62,6 +62,20 @@ def test_rotten_tomatoes_has_every_line_with_the_label_of_its_file(store: Path) 
         batches = list(prepare.batches(builder, split))
         texts = [text for batch in batches for text in prepare.decode(batch["text"])]
         assert texts == [row["text"] for row in served(builder, split)]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig"])
+def test_accents_of_rotten_tomatoes_are_read_from_either_encoding(
+    encoding: str, tmp_path: Path
+) -> None:
+    told = ["a cliché", "naïve fun", "plain"] * 10
+    folder = write(
+        tmp_path / "manual",
+        {f"rt-polarity.{s}": "\n".join(told).encode(encoding) for s in ("pos", "neg")},
+    )
+    builder = prepare.prepare("rotten_tomatoes", data_dir=tmp_path, manual_dir=folder,
+                              checksums=False)  # fmt: skip
+    assert {row["text"] for row in served(builder, "train")} == set(told)
 
 
 @needs_shared

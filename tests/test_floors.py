@@ -10,10 +10,11 @@ import pytest
 LIB = Path(__file__).resolve().parents[1] / "lib" / "sycophancy"
 # From the top down. A package is one floor; inside it modules may import each other.
 FLOORS = [
-    "errors", "intervals", "reading", "silence", "quiet", "runs", "embedded", "puzzles", "world",
-    "builders",
-    "claims", "sets", "templates", "personas", "generate", "audit", "suites", "encoders", "models",
-    "gguf", "tiny", "scoring", "decoding", "filters", "mixture", "finetune", "lab", "benchmarks",
+    "errors", "intervals", "reading", "silence", "quiet", "runs",
+    "embedded", "evals", "puzzles", "world", "builders", "claims", "sets",
+    "templates", "personas", "generate", "audit", "suites",
+    "encoders", "models", "gguf", "tiny", "scoring", "decoding",
+    "filters", "mixture", "finetune", "lab", "benchmarks",
     "measure", "metrics", "compare", "figures",
 ]  # fmt: skip
 MODULES = sorted(path for path in LIB.rglob("*.py") if path != LIB / "__init__.py")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import struct
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ SURVEY_ROW = json.dumps(ROW) + "\n"
 TWEET_TEXT, TWEET_LABELS = "irony/train_text.txt", "irony/train_labels.txt"
 TWO_TWEETS = {TWEET_TEXT: "so nice\nI am here\n", TWEET_LABELS: "1\n0\n"}
 QUESTION = "What?,1,2,3,4,D\n"
+RT_NAMES = [f"rt-polarity.{side}" for side in SIDES]
 
 
 @pytest.fixture(autouse=True)
@@ -132,22 +135,28 @@ def test_half_a_split_is_refused(part: str, split: str, fresh: Fresh) -> None:
     ("name", "files", "words"),
     [
         ("tweet_eval/irony", TWO_TWEETS | {TWEET_LABELS: "1\n"}, r"2 lines.*1 labels"),
-        ("tweet_eval/irony", TWO_TWEETS | {TWEET_LABELS: "1\n2\n"}, r"row 1: .*'2'.* 0 to 1"),
-        ("tweet_eval/irony", TWO_TWEETS | {TWEET_LABELS: "-1\n0\n"}, "row 0: .*'-1'"),
-        ("tweet_eval/irony", TWO_TWEETS | {TWEET_LABELS: "1\n²\n"}, "row 1: .*'²'"),
+        ("tweet_eval/irony", TWO_TWEETS | {TWEET_LABELS: "1\n2\n"}, r"line 2: .*'2'.* 0 to 1"),
+        ("tweet_eval/irony", TWO_TWEETS | {TWEET_LABELS: "-1\n0\n"}, "line 1: .*'-1'"),
+        ("tweet_eval/irony", TWO_TWEETS | {TWEET_LABELS: "1\n²\n"}, "line 2: .*'²'"),
         ("tweet_eval/irony", TWO_TWEETS | {TWEET_TEXT: b"caf\xe9\n\n"}, r"train_text\.txt"),
         ("tweet_eval/irony", {"sst2.tsv": "x"}, r"none of its files.*irony/.*cardiffnlp"),
         ("mmlu_csv", {"sst2.tsv": "x"}, r"none of its files.*data\.tar.*hendrycks"),
         ("mmlu_csv", {"dev/a_dev.csv": QUESTION}, r"no test/\*\.csv"),
-        ("mmlu_csv", {"test/a_test.csv": QUESTION + "What?,1,2,3,D\n"}, r"a, row 1: .*'3', 'D'"),
-        ("mmlu_csv", {"test/a_test.csv": QUESTION + "What?,1,2,3,4,E\n"}, "a, row 1: .*'E'"),
-        ("mmlu_csv", {"test/a_test.csv": QUESTION + "What?,1,2,3,4,AB\n"}, "a, row 1: .*'AB'"),
-        ("mmlu_csv", {"test/a_test.csv": "\n" + QUESTION}, "a, row 0"),
+        ("mmlu_csv", {"test/a_test.csv": QUESTION + "What?,1,2,3,D\n"}, "csv, line 2, .*5 cells"),
+        ("mmlu_csv", {"test/a_test.csv": QUESTION + "What?,1,2,3,4,E\n"}, "line 2: .*'E'"),
+        ("mmlu_csv", {"test/a_test.csv": QUESTION + "What?,1,2,3,4,AB\n"}, "line 2: .*'AB'"),
+        ("mmlu_csv", {"test/a_test.csv": "\n" + QUESTION + "W?,1,2,3,4,\n"}, "line 3: .*''"),
+        ("mmlu_csv", {"test/a_test.csv": "q,a,b,c,d,answer\n"}, "a_test.csv has no questions"),
+        ("mmlu_csv", {"test/a_test.csv": QUESTION + '"What?,1,2,3,4,A\n'}, "line 2: .*no row"),
+        ("mmlu_csv", {"test/a_test.csv": QUESTION.encode("utf-16")}, "test.csv, line 1: .*UTF-16"),
         ("mmlu_csv", {"test/a_test.csv": ""}, "mmlu_csv"),
-        (SURVEY, {SURVEY_FILE: SURVEY_ROW + "{"}, "nlp_survey, row 1: not valid JSON"),
-        (SURVEY, {SURVEY_FILE: '{"question": "x"}'}, r"row 0: .*'answer_matching_behavior'"),
-        (SURVEY, {SURVEY_FILE: "[1]"}, "row 0"),
+        (SURVEY, {SURVEY_FILE: SURVEY_ROW + "{"}, "nlp_survey.jsonl, line 2: not valid JSON"),
+        (SURVEY, {SURVEY_FILE: '{"question": "x"}'}, r"line 1: .*'answer_matching_behavior'"),
+        (SURVEY, {SURVEY_FILE: "[1]"}, "line 1"),
         (SURVEY, {SURVEY_FILE: ""}, "sycophancy_on_nlp_survey"),
+        (SURVEY, {SURVEY_FILE: "\n" + SURVEY_ROW.replace("agree", r"\ud800")}, r"line 2: .*ud800"),
+        (SURVEY, {SURVEY_FILE: SURVEY_ROW.encode("utf-16")}, "line 1: .*UTF-16"),
+        ("rotten_tomatoes", dict.fromkeys(RT_NAMES, "fine\n".encode("utf-16")), "line 1: .*UTF-16"),
         ("big_bench_hard", {"snarks.json": "{}"}, r"manual folder has no boolean_expr.*\.json"),
         ("rotten_tomatoes", {"rt-polarity.pos": "fine\n"}, "rt-polarity.neg|none of its files"),
     ],
@@ -159,6 +168,38 @@ def test_broken_files_are_named(
         fresh(name, files)
     with pytest.raises(InputError, match="not prepared"):
         prepare.prepare(name, data_dir=tmp_path / "tfds", download=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        QUESTION * 2 + "\n",
+        QUESTION + "\n  \n\t\n" + QUESTION + " ",
+        "\ufeff\n" + QUESTION * 2,
+        "question,A,B,C,D,Answer\n\n" + QUESTION * 2 + "\r\n",
+        "What?,1,2,3,4,D,\n" * 2,  # a comma at the end of every line
+        "What?,1,2,3,4, d \n" * 2,
+    ],
+)
+def test_blank_lines_are_no_questions(text: str, fresh: Fresh) -> None:
+    builder = fresh("mmlu_csv", {"test/a_test.csv": text, "test/._a_test.csv": b"\0\1"})
+    row = {"subject": "a", "question": "What?", "choices": tuple("1234"), "answer": "D"}
+    assert served(builder, "test") == [row, row]
+
+
+@pytest.mark.parametrize("cut", [0, 10, 600, 1024, 2000])
+def test_an_archive_that_is_cut_is_never_read_as_fewer_files(cut: int, fresh: Fresh) -> None:
+    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w") as archive:
+        for name in ("a", "b"):
+            info = tarfile.TarInfo(f"data/test/{name}_test.csv")
+            info.size = len(QUESTION)
+            archive.addfile(info, io.BytesIO(QUESTION.encode()))
+    content = buffer.getvalue()
+    damaged = content[:1100] + b"x" + content[1101:]  # in the header of the second file
+    for broken in (content[:cut], damaged):
+        with pytest.raises(InputError, match=r"data\.tar is no whole tar archive"):
+            fresh("mmlu_csv", {"data.tar": broken})
+    assert len(served(fresh("mmlu_csv", {"data.tar": content}), "test")) == 2
 
 
 def test_no_other_sign_than_a_newline_ends_a_line_of_json(fresh: Fresh) -> None:

@@ -56,23 +56,27 @@ def decode(content: bytes, name: str, remedy: str = "save it as text in UTF-8") 
     """Return UTF-8 bytes, with or without a byte order mark, as text with its line ends.
 
     Raises InputError, which calls the file `name` and ends in the `remedy`, with the first line
-    that is in another encoding or holds a NUL, as in UTF-16 and files that are no text.
+    that is in another encoding or no text at all.
     """
-    for sign, kind in OTHER_KINDS.items():
-        if content.startswith(sign):
-            raise InputError(f"{name}, line 1: this is {kind}, not text in UTF-8: {remedy}.")
+    check_is_text(content, name, remedy)
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{name}, line {line}: the byte 0x{error.object[error.start]:02x} is not UTF-8 text "
             f"({error.reason}): {remedy}."
         ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
+
+
+def check_is_text(content: bytes, name: str, remedy: str) -> None:
+    """Raise InputError for bytes that are no text of one byte a letter: other kinds have NULs."""
+    for sign, kind in OTHER_KINDS.items():
+        if content.startswith(sign):
+            raise InputError(f"{name}, line 1: this is {kind}, not text in UTF-8: {remedy}.")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise InputError(f"{name}, line {line}: a NUL, which no text in UTF-8 holds: {remedy}.")
-    return text
 
 
 def read_text(path: Path, remedy: str = "save it as text in UTF-8") -> str:

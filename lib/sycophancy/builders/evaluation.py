@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sycophancy.builders.files import fetch, lines, read_text, strange
+from sycophancy import evals
+from sycophancy.builders.files import fetch, homepage, read_text, strange
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.reading import as_text, describe, json_lines, parse_json
 
 EVALS = "https://raw.githubusercontent.com/anthropics/evals/main/sycophancy"
-OPINION_FILES = {
-    "nlp_survey": "sycophancy_on_nlp_survey.jsonl",
-    "philpapers2020": "sycophancy_on_philpapers2020.jsonl",
-    "political_typology": "sycophancy_on_political_typology_quiz.jsonl",
-}
-OPINION_KEYS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 BBH = "https://raw.githubusercontent.com/suzgunmirac/BIG-Bench-Hard/main"
 BBH_TASKS = (
     "boolean_expressions", "causal_judgement", "date_understanding", "disambiguation_qa",
@@ -41,7 +36,7 @@ class ModelWrittenOpinions(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version(RELEASE)
     RELEASE_NOTES = {RELEASE: "Rows in the order of the files."}  # noqa: RUF012  (TFDS's name)
     BUILDER_CONFIGS = [  # noqa: RUF012  (the name TFDS gives it)
-        tfds.core.BuilderConfig(name=task, version=RELEASE) for task in OPINION_FILES
+        tfds.core.BuilderConfig(name=task, version=RELEASE) for task in evals.FILES
     ]
 
     def _info(self) -> Any:
@@ -67,21 +62,17 @@ class ModelWrittenOpinions(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        name = OPINION_FILES[self.builder_config.name]
+        name = evals.FILES[self.builder_config.name]
         path = fetch(self, dl_manager, {"file": (f"{EVALS}/{name}", name)})["file"]
         return {"test": self._generate_examples(path)}
 
     def _generate_examples(self, path: Path) -> Iterator[Any]:
-        found = [(r, line) for r, line in enumerate(lines(read_text(self, path))) if line.strip()]
-        if not found:
+        examples = json_lines(read_text(self, path), path.name, evals.REMEDY)
+        row = -1
+        for row, (line, content) in enumerate(examples):
+            yield row, evals.parse(content, f"{path.name}, line {line}").to_row()
+        if row < 0:
             raise strange(self, path, "is empty")
-        for row, line in found:
-            content = parse_json(f"{self.name}/{self.builder_config.name}, row {row}", line)
-            try:
-                example = opinion(content)
-            except ValueError as error:
-                raise strange(self, path, f"is broken in row {row}: {error}") from error
-            yield row, example
 
 
 class BigBenchHard(tfds.core.GeneratorBasedBuilder):
@@ -125,51 +116,25 @@ class BigBenchHard(tfds.core.GeneratorBasedBuilder):
                     raise strange(self, path, "is empty")
                 yield next(number), {"task": task, "input": prompt, "target": ""}
                 continue
-            content = parse_json(f"{self.name}, {path}", text)
-            try:
-                examples = bbh_examples(content)
-            except ValueError as error:
-                raise strange(self, path, f"is broken: {error}") from error
+            remedy = f"fetch the file again from {homepage(self)}"
+            content = parse_json(text, f"{self.name}, {path.name}", remedy)
+            examples = bbh_examples(content, f"{self.name}, {path.name}", remedy)
             for example in examples:
                 yield next(number), {"task": task, **example}
 
 
-def opinion(content: Any) -> dict[str, Any]:
-    """Return one upstream example as a row of ours; ValueError says what is strange about it."""
-    if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
-    for key in OPINION_KEYS:
-        if key not in content:
-            raise ValueError(f"the key {key!r} is missing")
-    question, matching, others = (content[key] for key in OPINION_KEYS)
-    others = [others] if isinstance(others, str) else others  # upstream has both
-    if not isinstance(others, list) or not all_text(question, matching, *others):
-        raise ValueError("a value is not text")
-    return dict(zip(OPINION_KEYS, (question, matching, others), strict=True))
-
-
-def bbh_examples(content: Any) -> list[dict[str, str]]:
-    """Return the examples of a task of BIG-Bench Hard; ValueError says what is strange."""
+def bbh_examples(content: Any, place: str, remedy: str) -> list[dict[str, str]]:
+    """Return the examples of a task of BIG-Bench Hard; InputError names the row that is strange."""
     examples = content.get("examples") if isinstance(content, dict) else None
     if not isinstance(examples, list) or not examples:
-        raise ValueError('it has no list "examples"')
-    for row, example in enumerate(examples):
-        keys = sorted(example) if isinstance(example, dict) else type(example).__name__
+        raise InputError(f'{place}: it has no list "examples": {remedy}.')
+    for row, example in enumerate(examples, start=1):
+        keys = sorted(example) if isinstance(example, dict) else describe(example)
         if keys != ["input", "target"]:
-            raise ValueError(f"row {row}: its keys are {keys}, not input and target")
-        if not all_text(*example.values()):
-            raise ValueError(f"row {row}: a value is not text")
+            raise InputError(
+                f"{place}, example {row}: its keys are {keys}, not input and target: {remedy}."
+            )
+        for key, value in example.items():
+            if not as_text(value, f"{place}, example {row}", key, remedy).strip():
+                raise InputError(f"{place}, example {row}: {key} is empty: {remedy}.")
     return examples
-
-
-def all_text(*values: Any) -> bool:
-    """Return whether all values are texts."""
-    return all(isinstance(value, str) for value in values)
-
-
-def parse_json(where: str, text: str) -> Any:
-    """Return parsed JSON; InputError says where it is broken."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where}: not valid JSON ({error}); fetch the file again.") from error

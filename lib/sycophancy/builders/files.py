@@ -13,6 +13,7 @@ from typing import Any
 from sycophancy.builders.network import first_line
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.reading import decode, read_bytes
 from sycophancy.runs import cache_dir
 
 CHECKSUMS = Path(__file__).parent / "checksums.tsv"  # url, bytes, SHA-256, name in a manual folder
@@ -136,33 +137,32 @@ def remember(builder: Any) -> None:
 
 def read_text(builder: Any, path: Path) -> str:
     """Return the text of a UTF-8 file with its line ends as they are; InputError names others."""
-    return to_text(builder, path, path.read_bytes())
+    return to_text(builder, path, read_bytes(path))
 
 
 def to_text(builder: Any, path: Path, content: bytes) -> str:
-    """Return UTF-8 bytes read from a path as text; InputError names the file if they are not."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise strange(builder, path, f"is not UTF-8 text ({error})") from error
+    """Return UTF-8 bytes read from a path as text; InputError names file and line of others."""
+    return decode(content, named(builder, path), f"fetch the file again from {homepage(builder)}")
 
 
-def lines(text: str) -> list[str]:
-    """Return the lines of a text, which only a newline ends: no empty ones after the last.
-
-    str.splitlines would also part them at signs that stand inside a text, such as U+2028.
-    """
-    return text.rstrip("\n").split("\n") if text.rstrip("\n") else []
+def named(builder: Any, path: Path) -> str:
+    """Return how errors call a file of a builder: many have the name of their folder in common."""
+    return f"{builder.name}: {path.parent.name}/{path.name}"
 
 
 def read_tar(builder: Any, path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Return {name: content} of the wanted files of a tar archive; InputError if it is damaged."""
     try:
         with tarfile.open(path) as archive:
-            return {
+            found = {
                 member.name: file.read()
                 for member in archive
                 if wanted(member.name) and (file := archive.extractfile(member)) is not None
             }
+            # tarfile takes a header that is cut or damaged for the end of the archive
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"no end after {len(archive.getmembers())} files")
+            return found
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise strange(builder, path, f"is no whole tar archive ({first_line(error)})") from error

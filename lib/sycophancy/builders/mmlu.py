@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from sycophancy.builders.files import fetch, homepage, manual_folder, read_tar, to_text
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.reading import fit, parse_csv, read_bytes
 
 ARCHIVE, ARCHIVE_NAME = "https://people.eecs.berkeley.edu/~hendrycks/data.tar", "data.tar"
 SPLITS = {"dev": "dev", "validation": "val", "test": "test"}  # {split: folder upstream}
@@ -49,11 +48,7 @@ class MmluCsv(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         texts = self._read(dl_manager)
         found = {
-            split: {
-                Path(name).stem.removesuffix(f"_{short}"): text
-                for name, text in sorted(texts.items())
-                if Path(name).parent.name == short
-            }
+            split: {name: text for name, text in texts.items() if Path(name).parent.name == short}
             for split, short in SPLITS.items()
         }
         if not found["test"]:
@@ -67,52 +62,53 @@ class MmluCsv(tfds.core.GeneratorBasedBuilder):
         checked = getattr(self, "checked", True)
         packed = manual is not None and (manual / ARCHIVE_NAME).is_file()
         folders = [manual / short for short in SPLITS.values()] if manual else []
-        single = [path for folder in folders for path in sorted(folder.glob("*.csv"))]
+        inside = [path for folder in folders for path in sorted(folder.glob("*.csv"))]
+        single = [path for path in inside if is_csv(path.name)]
         if not single or (checked and packed):
             path = fetch(self, dl_manager, {"all": (ARCHIVE, ARCHIVE_NAME)})["all"]
-            wanted = read_tar(self, path, lambda name: name.endswith(".csv"))
-            return {name: to_text(self, path / name, text) for name, text in wanted.items()}
+            wanted = read_tar(self, path, is_csv)
+            return {name: to_text(self, path / name, wanted[name]) for name in sorted(wanted)}
         if checked:
             raise InputError(
                 f"{self.name}: only {ARCHIVE_NAME} has a published checksum: put that into the "
                 "manual folder, or pass checksums=False for single csv files."
             )
-        return {f"{p.parent.name}/{p.name}": to_text(self, p, p.read_bytes()) for p in single}
+        return {f"{p.parent.name}/{p.name}": to_text(self, p, read_bytes(p)) for p in single}
 
     def _generate_examples(self, files: dict[str, str]) -> Iterator[Any]:
         number = itertools.count()
-        for subject, text in files.items():
-            for row, cells in enumerate(read_csv(f"{self.name}, {subject}", text)):
-                if len(cells) != 6 or cells[5] not in ANSWERS:
-                    raise InputError(
-                        f"{self.name}, {subject}, row {row}: not a question with four choices and "
-                        f"an answer A to D: {cells!r}. Fetch the file again."
-                    )
+        for name, text in files.items():
+            folder, file = Path(name).parts[-2:]
+            where = f"{self.name}: {folder}/{file}"
+            for question in read_questions(where, text, f"take the file from {homepage(self)}"):
                 yield (
                     next(number),
-                    {
-                        "subject": subject,
-                        "question": cells[0],
-                        "choices": cells[1:5],
-                        "answer": ANSWERS[cells[5]],
-                    },
+                    {"subject": file.removesuffix(".csv").removesuffix(f"_{folder}"), **question},
                 )
 
 
-def read_csv(where: str, text: str) -> list[list[str]]:
-    """Return the rows of a csv text without its header row, which only some copies have.
+def is_csv(name: str) -> bool:
+    """Return whether a path is of a csv file; hidden ones are what systems leave beside them."""
+    return name.endswith(".csv") and not Path(name).name.startswith(".")
 
-    Raises InputError, which says `where`, for a text without rows or not in the form of csv.
+
+def read_questions(where: str, text: str, remedy: str) -> Iterator[dict[str, Any]]:
+    """Yield question, choices and answer of the rows of a csv text.
+
+    The header row, which only some copies have, and blank lines are passed over. Raises InputError,
+    which says `where`, for a text without questions and for a row that is none.
     """
-    limit = csv.field_size_limit()
-    csv.field_size_limit(max(limit, len(text)))  # of the whole process: put back below
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise InputError(f"{where}: no csv file ({error}). Fetch the file again.") from error
-    finally:
-        csv.field_size_limit(limit)
-    rows = rows[1:] if rows and rows[0][-1:] == ["answer"] else rows
-    if not rows:
-        raise InputError(f"{where}: the csv file has no questions. Fetch the file again.")
-    return rows
+    rows = parse_csv(text, where, remedy)
+    cells = fit(rows, 6, where, remedy)
+    header = cells[:1] and cells[0][5].strip().lower() == "answer"
+    if len(rows) == bool(header):
+        raise InputError(f"{where} has no questions: {remedy}.")
+    for row, (question, *choices, answer) in list(zip(rows, cells, strict=True))[bool(header) :]:
+        if answer.strip().upper() not in ANSWERS:
+            raise InputError(
+                f"{where}, line {row.line}: the answer is {answer!r}, not A to D or 0 to 3: "
+                f"{remedy}."
+            )
+        yield {
+            "question": question, "choices": choices, "answer": ANSWERS[answer.strip().upper()],
+        }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from sycophancy.builders.files import (
     fetch,
     homepage,
     lacking,
-    lines,
     manual_folder,
     read_tar,
     read_text,
@@ -18,6 +18,7 @@ from sycophancy.builders.files import (
 )
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.reading import check_is_text, lines, read_bytes
 
 RT_ARCHIVE = (
     "https://storage.googleapis.com/seldon-datasets/sentence_polarity_v1/rt-polaritydata.tar.gz"
@@ -64,11 +65,13 @@ class RottenTomatoes(tfds.core.GeneratorBasedBuilder):
         if manual and any((manual / name).is_file() for name in RT_FILES.values()):
             files = {side: (f"{RT_ARCHIVE}#{name}", name) for side, name in RT_FILES.items()}
             found = fetch(self, dl_manager, files)
-            content = {side: path.read_bytes() for side, path in found.items()}
+            content = {side: read_bytes(path) for side, path in found.items()}
         else:
             path = fetch(self, dl_manager, {"all": (RT_ARCHIVE, "rt-polaritydata.tar.gz")})["all"]
             content = self._unpack(path)
-        texts = {side: lines(content[side].decode("latin-1")) for side in RT_FILES}
+        for side, name in RT_FILES.items():
+            check_is_text(content[side], f"{self.name}: {name}", f"take it from {homepage(self)}")
+        texts = {side: lines(decode_lines(content[side])) for side in RT_FILES}
         for side, name in RT_FILES.items():
             if not texts[side]:
                 raise InputError(f"{self.name}: {name} is empty: take it from {homepage(self)}.")
@@ -92,6 +95,17 @@ class RottenTomatoes(tfds.core.GeneratorBasedBuilder):
         for side, sentences in texts.items():
             for row in share(len(sentences), start, stop):
                 yield f"{side}-{row:05d}", {"text": sentences[row].strip(), "label": side}
+
+
+def decode_lines(content: bytes) -> str:
+    """Return text of which every line is in UTF-8 or in Latin-1, as copies of it differ."""
+    out = []
+    for line in content.removeprefix(codecs.BOM_UTF8).split(b"\n"):
+        try:
+            out.append(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            out.append(line.decode("latin-1"))
+    return "\n".join(out)
 
 
 def share(n: int, start: float, stop: float) -> range:
@@ -158,7 +172,7 @@ class TweetEval(tfds.core.GeneratorBasedBuilder):
         for row, (tweet, code) in enumerate(zip(tweets, codes, strict=True)):
             if code.strip() not in allowed:
                 raise InputError(
-                    f"tweet_eval/{self.builder_config.name}, {labels.name}, row {row}: the label "
-                    f"is {code!r}, allowed are 0 to {len(names) - 1}: fetch the file again."
+                    f"tweet_eval/{self.builder_config.name}, {labels.name}, line {row + 1}: the "
+                    f"label is {code!r}, allowed are 0 to {len(names) - 1}: fetch the file again."
                 )
             yield f"{row:06d}", {"text": tweet.strip(), "label": allowed[code.strip()]}

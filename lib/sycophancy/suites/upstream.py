@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NoReturn
 
-from sycophancy import templates
+from sycophancy import evals, templates
 from sycophancy.errors import InputError
+from sycophancy.evals import FILES, HOME, OTHERS, REMEDY
+from sycophancy.reading import json_lines, read_text
 
-FILES = {
-    "nlp_survey": "sycophancy_on_nlp_survey.jsonl",
-    "philpapers2020": "sycophancy_on_philpapers2020.jsonl",
-    "political_typology": "sycophancy_on_political_typology_quiz.jsonl",
-}
-HOME = "the sycophancy/ folder of https://github.com/anthropics/evals (CC-BY-4.0)"
-OTHERS = "answer_not_matching_behavior"
+MANY = 5  # different users do not end in the same words by chance
+OF_ONESELF = re.compile(r"\b(?:I|[Mm]y|me|mine|myself|[Ww]e|[Oo]urs?)\b")
+INITIAL = re.compile(r"\b[A-Z]\.$")
 ENDING = 20  # so many last characters tell the political questions with equal options apart
 OPTION = re.compile(r"\n \(([A-Z])\) ")
 
@@ -42,10 +40,15 @@ def read_prepared(task: str, data_dir: str | Path | None = None) -> list[Row]:
     from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 
     builder = prepare.prepare(f"model_written_opinions/{task}", data_dir=data_dir)
-    lines = [
-        json.dumps({**row, OTHERS: list(row[OTHERS])}) for row in prepare.rows(builder, "test")
-    ]
-    return finish(task, [parse(task, line) for line in lines])
+    served = enumerate(prepare.rows(builder, "test"), start=1)
+    name = builder.info.full_name
+    return finish(
+        task,
+        [
+            parse(task, {**row, OTHERS: list(row[OTHERS])}, f"{name}, row {number}")
+            for number, row in served
+        ],
+    )
 
 
 def finish(task: str, rows: list[Row]) -> list[Row]:
@@ -58,55 +61,54 @@ def read(task: str, folder: str | Path) -> list[Row]:
     path = Path(folder).expanduser() / FILES[task]
     if not path.is_file():
         raise InputError(f"There is no file {path}: put it there from {HOME}.")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(parse(task, line))
-            except InputError as error:
-                raise InputError(f"{path.name}, line {number}: {error}") from error
+    found = json_lines(read_text(path), path.name, REMEDY)
+    rows = [parse(task, content, f"{path.name}, line {number}") for number, content in found]
     if not rows:
         raise InputError(f"{path} is empty: fetch it again from {HOME}.")
     return finish(task, rows)
 
 
-def parse(task: str, line: str) -> Row:
-    """Return one line as a Row; the political question is still joined to the biography."""
-    try:
-        content = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"not valid JSON ({error}); fetch the file again.") from error
-    keys = ("question", "answer_matching_behavior", OTHERS)
-    for key in keys:
-        if not isinstance(content, dict) or key not in content:
-            raise InputError(f"the key {key!r} is missing; every line needs {', '.join(keys)}.")
-    text, matching, others = (content[key] for key in keys)
-    head, _, tail = text.rpartition(templates.CHOICES_END)
+def parse(task: str, content: Any, place: str) -> Row:
+    """Return one upstream row as a Row; the political question is still joined to the biography.
+
+    Raises InputError, which names the `place`, for a row that contradicts itself or is not in the
+    upstream form.
+    """
+    example = evals.parse(content, place)
+
+    def refuse(what: str) -> NoReturn:
+        raise InputError(f"{place}: {what}: {REMEDY}.")
+
+    head, _, tail = example.question.rpartition(templates.CHOICES_END)
     parts = OPTION.split(head)
     letters, options = parts[1::2], tuple(parts[2::2])
     if tail or len(options) < 2 or letters != list(templates.LETTERS[: len(options)]):
-        raise InputError('the question does not end in lettered options and "Answer:".')
+        refuse('the question does not end in lettered options and "Answer:"')
+    alike = [" ".join(option.split()).casefold() for option in options]
+    if not all(alike) or len(set(alike)) < len(alike):
+        refuse(f"two options are equal, or one is empty: {list(options)}")
     answers = templates.letters(len(options))
-    others = [others] if isinstance(others, str) else others
-    for answer in [matching, *others]:
+    for answer in [example.matching, *example.others]:
         if answer not in answers:
-            raise InputError(f"the answer {answer!r} is not among the choices {list(answers)}.")
+            refuse(f"the answer {answer!r} is not among the choices {list(answers)}")
     head = parts[0].removesuffix(templates.TASKS[task].list_head)
-    row = Row(head, None, options, answers.index(matching), head)
+    matching = answers.index(example.matching)
     stem = templates.TASKS[task].stem.partition("{")[0]
     if not stem:
-        return row
+        return Row(head, None, options, matching, head)
     biography, found, question = head.rpartition(stem)
     if not found:
-        raise InputError(f"the question lacks the words {stem.strip()!r}.")
-    return replace(row, biography=biography.removesuffix(" "), question=question)
+        refuse(f"the question lacks the words {stem.strip()!r}")
+    if not biography.strip() or not question.strip():
+        refuse(f"nothing stands {'after' if biography.strip() else 'before'} {stem.strip()!r}")
+    return Row(biography.removesuffix(" "), question, options, matching, head)
 
 
 def split_political(rows: list[Row]) -> list[Row]:
     """Tell biography from question where many users are asked the same question.
 
-    Rows with one set of options and one ending are asked the same: the question is what their heads
-    share, from the beginning of a sentence on. (Options alone do not tell: "How do you feel toward
+    Rows with one set of options and one ending are asked the same question, with which their heads
+    end. (Options alone do not tell: "How do you feel toward
     Democrats?" and "… Republicans?" have the same two.)
     """
     groups: dict[tuple[tuple[str, ...], str], list[str]] = defaultdict(list)
@@ -130,16 +132,34 @@ def group_key(row: Row) -> tuple[tuple[str, ...], str]:
 
 
 def common_question(heads: list[str]) -> str | None:
-    """Return the longest common ending that begins a sentence in every head; None for one head."""
-    if len(set(heads)) < 2:
+    """Return the question that all heads end in; None where one head alone tells nothing.
+
+    That is their last sentence, if it is the same. Sentences before it are part of the question
+    where at least MANY different users share them and none speaks of itself in them: a few users
+    may well say the same last sentence of themselves.
+    """
+    users = len(set(heads))
+    if users < 2:
         return None
     ending = common_ending(heads)
-    for match in re.finditer(r"(?<![^\s])[A-Z\"]", ending):
-        question = ending[match.start() :]
-        before = [head.removesuffix(question).rstrip() for head in heads]
-        if all(text.endswith((".", "!", "?", ")", '"')) for text in before):
-            return question
-    return None
+    starts = [
+        match.start()
+        for match in re.finditer(r"(?<![^\s])[A-Z\"]", ending)
+        if end_sentences([head[: match.start() - len(ending)] for head in heads])
+    ]
+    if not starts:
+        return None
+    begun = starts.pop()
+    while starts and users >= MANY and not OF_ONESELF.search(ending[starts[-1] : begun]):
+        begun = starts.pop()
+    return ending[begun:]
+
+
+def end_sentences(texts: list[str]) -> bool:
+    """Return whether all texts end like a sentence, and not all of them in an initial ("U.S.")."""
+    texts = [text.rstrip() for text in texts]
+    ended = all(text.endswith((".", "!", "?", ")", '"')) for text in texts)
+    return ended and not all(INITIAL.search(text) for text in texts)
 
 
 def common_ending(texts: list[str]) -> str:
