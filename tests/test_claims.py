@@ -440,7 +440,8 @@ def test_cells_that_are_no_text_are_refused(column: str, cell: Any) -> None:
 
 def test_a_label_among_its_own_others_is_refused() -> None:
     table = claims.claims(["cola"])[0].astype(object)
-    table.loc[2, "others"] += claims.OTHERS + table.loc[2, "label"]
+    others, label = (str(table[column].iloc[2]) for column in ("others", "label"))
+    table.loc[2, "others"] = others + claims.OTHERS + label
     with pytest.raises(InputError, match=r"'cola-train-2' .*also among its others"):
         claims.check_claims(table)
 
