@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -108,6 +110,55 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    """A writer of another process is killed while it writes a file and a folder."""
+    code = (
+        "import os, sys; from pathlib import Path; from sycophancy.runs import atomic\n"
+        "with atomic(Path('deep/x.json')) as file, atomic(Path('y')) as folder:\n"
+        "    file.write_text('half'); folder.mkdir(); (folder / 'z').write_text('half')\n"
+        "    print('written', flush=True); sys.stdin.read()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as writer:  # fmt: skip
+        assert writer.stdout is not None and writer.stdout.readline() == b"written\n"
+        before = sorted(tmp_path.rglob("*"))
+        runs.sweep(tmp_path)
+        assert sorted(tmp_path.rglob("*")) == before and len(before) == 4
+        writer.kill()
+    with runs.atomic(tmp_path / "own.json") as temporary:
+        temporary.write_text("mine")
+        elsewhere = tmp_path / ".x.json.another-host.1.0.part"
+        elsewhere.write_text("of another machine, which may be writing it")
+        runs.sweep(tmp_path)
+        assert temporary.is_file() and elsewhere.is_file()
+    os.utime(elsewhere, (0, 0))
+    runs.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "own.json"]
+
+
+def test_writers_of_one_file_have_temporary_names_of_their_own(tmp_path: Path) -> None:
+    with runs.atomic(tmp_path / "x") as one, runs.atomic(tmp_path / "x") as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "x").read_text() == "one" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_line_of_costs_that_was_cut_short_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
+    path = tmp_path / "costs.jsonl"
+    path.write_text('{"notebook": "cut", "mo')
+    assert runs.read_costs().empty and "model" in runs.read_costs()
+    path.write_bytes(b'{"notebook": "a"}\n{"notebook": "cut \xc3')
+    runs.remember_cost({"notebook": "b"})
+    runs.remember_cost({"notebook": "c"})
+    assert runs.read_costs()["notebook"].tolist() == ["a", "b", "c"]
 
 
 def test_tables_survive_the_round_trip(tmp_path: Path) -> None:

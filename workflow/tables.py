@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sycophancy import figures
+from sycophancy.runs import atomic
 from workflow import grid
 from workflow.cells import notebook_of
 
@@ -42,7 +43,8 @@ def publish(folders: Iterable[Path], target: Path) -> None:
                 continue
             seen.add(old.name)
             if not old.is_file() or old.read_bytes() != path.read_bytes():
-                shutil.copyfile(path, old)
+                with atomic(old) as temporary:
+                    shutil.copyfile(path, temporary)
                 print(f"wrote {target.name}/{old.name}")
 
 

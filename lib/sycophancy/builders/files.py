@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sycophancy.builders.network import first_line
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
 from sycophancy.reading import decode, read_bytes
-from sycophancy.runs import cache_dir
+from sycophancy.runs import append_line, cache_dir
 
 CHECKSUMS = Path(__file__).parent / "checksums.tsv"  # url, bytes, SHA-256, name in a manual folder
 FIRST_SEEN = "first_seen_checksums.tsv"  # in the cache: files whose checksum nobody publishes
@@ -118,7 +118,7 @@ def first_seen() -> dict[str, str]:
     """Return {url: SHA-256} of the files read on this machine whose checksum nobody publishes."""
     record = cache_dir() / FIRST_SEEN
     lines = record.read_text("utf-8").split("\n") if record.is_file() else []
-    return dict(line.split("\t") for line in lines if line.count("\t") == 1)
+    return dict(line.split("\t") for line in lines if re.fullmatch(r"[^\t]+\t[0-9a-f]{64}", line))
 
 
 def remember(builder: Any) -> None:
@@ -126,13 +126,8 @@ def remember(builder: Any) -> None:
 
     Not before: a broken file would otherwise be what the right one is held against.
     """
-    noted = getattr(builder, "first_seen", {})
-    if noted:
-        record = cache_dir() / FIRST_SEEN
-        record.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(f"{url}\t{digest}\n" for url, digest in noted.items())
-        with record.open("ab") as file:
-            os.write(file.fileno(), text.encode())  # at once, whoever else writes
+    for url, digest in getattr(builder, "first_seen", {}).items():
+        append_line(cache_dir() / FIRST_SEEN, f"{url}\t{digest}")
 
 
 def read_text(builder: Any, path: Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from sycophancy.finetune import adapters, checkpoint
 from sycophancy.finetune.settings import read_run
 from sycophancy.models import LanguageModel
 from sycophancy.quiet import keras_hub
+from sycophancy.runs import atomic
 
 TOLERANCE = 1e-4  # of the exported model's hidden states, relative to their largest value
 
@@ -67,15 +66,10 @@ def export(name: str, target: Path) -> Path:
         raise InputError(f"{target} exists: give a folder that is not there yet.")
     model = models.load(name, "float32")
     base = read_run(found(name)[0])["base"]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with atomic(target) as work:
+        work.mkdir()
         write_preset(model, base, work)
         compare(model, work)
-        work.chmod(0o755)
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sycophancy.runs.files import atomic, write_json
+from sycophancy.runs.files import append_line, atomic, discard, read_whole, sweep, write_json
 from sycophancy.runs.folder import (
     LABORATORY,
     Run,
@@ -32,6 +32,7 @@ from sycophancy.runs.values import read_flag, read_number, read_value, read_whol
 __all__ = [
     "LABORATORY",
     "Run",
+    "append_line",
     "as_list",
     "at_step",
     "atomic",
@@ -39,6 +40,7 @@ __all__ = [
     "code_hash",
     "cores",
     "device",
+    "discard",
     "find",
     "git_state",
     "is_real",
@@ -57,6 +59,7 @@ __all__ = [
     "remember_cost",
     "repository",
     "start",
+    "sweep",
     "versions",
     "write_json",
 ]

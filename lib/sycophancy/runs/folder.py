@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.runs.files import atomic, write_json
+from sycophancy.runs.files import atomic, sweep, write_json
 from sycophancy.runs.machine import (
     code_hash,
     device,
@@ -74,8 +74,10 @@ class Run:
         self._last_progress = now
         rate = (done - reused) / seconds if seconds > 0 else 0.0
         left = (total - done) / rate if rate > 0 else None
-        state = {"label": label, "done": done, "total": total, "unit": unit, "rate": rate}
-        write_json(self.folder / "progress.json", {**state, "eta_seconds": left})
+        state: dict[str, Any] = {"label": label, "done": done, "total": total}
+        state |= {"unit": unit, "rate": rate}
+        state["eta_seconds"] = left
+        write_json(self.folder / "progress.json", state, durable=False)
 
     def note(self, **entries: Any) -> None:
         """Add entries to run.json now, so that they are there whatever happens next."""
@@ -176,6 +178,7 @@ def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
     run = Run(notebook, folder.resolve(), dict(parameters))
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
+        sweep(run.folder)
         run.note(
             notebook=notebook,
             parameters=run.parameters,

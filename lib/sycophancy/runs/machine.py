@@ -12,12 +12,15 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import joblib
 import pandas as pd
 import platformdirs
+
+from sycophancy.runs.files import append_line
 
 PACKAGES = ("keras", "keras-hub", "jax", "jaxlib", "numpy", "pandas", "scipy", "statsmodels")
 
@@ -34,20 +37,34 @@ def repository() -> Path | None:
 
 
 def remember_cost(entry: Mapping[str, Any]) -> None:
-    """Add a line to the machine's record of costs, from which `make plan` learns its minutes."""
-    path = cache_dir() / "costs.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(dict(entry)) + "\n")
+    """Add a line to the machine's record of costs, from which `make plan` learns its minutes.
+
+    The lines of several processes do not mix, and one that a kill cut short spoils no other. A
+    record that cannot be written fails nothing: results do not depend on it.
+    """
+    with suppress(OSError):
+        append_line(cache_dir() / "costs.jsonl", json.dumps(dict(entry)))
 
 
 def read_costs() -> pd.DataFrame:
     """Return the machine's record of costs, oldest first; empty where nothing has run yet."""
     path = cache_dir() / "costs.jsonl"
-    if not path.is_file():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    entries = whole_lines(text)
+    if not entries:
         return pd.DataFrame(columns=["notebook", "model", "device", "tokens", "scoring_seconds"])
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+    return pd.DataFrame(entries)
+
+
+def whole_lines(text: str) -> list[dict[str, Any]]:
+    """Return the objects of JSON lines; a line that a kill cut short is passed by."""
+    found = []
+    for line in text.split("\n"):
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                found.append(entry)
+    return found
 
 
 def code_hash(paths: Iterable[Path]) -> str:
