@@ -245,12 +245,17 @@ def test_a_number_of_tokens_that_cannot_be_is_named(tiny: models.LanguageModel, 
         decoding.greedy(tiny, PROMPTS, max_tokens=wrong)
 
 
-def test_a_damaged_text_in_the_store_is_named(tiny: models.LanguageModel, tmp_path: Path) -> None:
-    decoding.greedy(tiny, PROMPTS[:1], max_tokens=2, store=tmp_path)
+@pytest.mark.parametrize("content", ["[", "[]", "3", ""])
+def test_a_damaged_text_in_the_store_is_thrown_away_and_made_again(
+    tiny: models.LanguageModel, tmp_path: Path, content: str
+) -> None:
+    first = decoding.greedy(tiny, PROMPTS[:1], max_tokens=2, store=tmp_path)
     (path,) = tmp_path.glob("*.json")
-    path.write_text("[")
-    with pytest.raises(InputError, match=rf"{path.name} is damaged .*: delete it and run again"):
-        decoding.greedy(tiny, PROMPTS[:1], max_tokens=2, store=tmp_path)
+    whole = path.read_text()
+    path.write_text(content)
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged .*: it is thrown away"):
+        again = decoding.greedy(tiny, PROMPTS[:1], max_tokens=2, store=tmp_path)
+    assert again.equals(first) and path.read_text() == whole
 
 
 def test_what_does_not_fit_the_context_is_refused_before_anything_runs(

@@ -417,15 +417,21 @@ def test_after_a_kill_finished_slices_are_not_asked_again(
     assert seen[-1].done == seen[-1].total == 136 and {p.reused for p in seen} == {60}
     filters.filter_file(tiny, file, kind, **options)
     assert scripted.calls == 8
+    # a slice that is cut short is asked again
+    slices = sorted((tmp_path / "out").glob("*.parquet"))
+    slices[0].write_bytes(slices[0].read_bytes()[:-20])
+    with pytest.warns(UserWarning, match=rf"{slices[0].name} is damaged .*: it is thrown away"):
+        pd.testing.assert_frame_equal(filters.filter_file(tiny, file, kind, **options), whole)
+    assert scripted.calls == 9
     # another model, other slices, another file: other decisions
     filters.filter_file(replace(tiny, fingerprint="other"), file, kind, **options)
-    assert scripted.calls == 15
+    assert scripted.calls == 16
     filters.filter_file(tiny, file, kind, **{**options, "slice_rows": 68})
-    assert scripted.calls == 17
+    assert scripted.calls == 18
     generate.save(generate.read(file, 0, 40), file)
     options["table"] = TABLE
     assert len(filters.filter_file(tiny, file, kind, **options)) == 40
-    assert scripted.calls == 19
+    assert scripted.calls == 20
 
 
 # --- rebalance

@@ -329,16 +329,38 @@ def test_a_run_with_other_settings_sets_the_old_one_aside(
     assert len(list(tmp_path.glob("run.before-*"))) == 2
 
 
-@pytest.mark.parametrize("name", ["state.safetensors", "step-000006.safetensors"])
-def test_a_checkpoint_cut_short_is_named(name: str, trained: Path, tmp_path: Path) -> None:
+def test_weights_cut_short_are_not_loaded(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
-    path = folder / name
+    path = folder / "step-000006.safetensors"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=rf"{name} is damaged or cut short"):
-        if name.startswith("state"):
-            train(folder, settings(about={"recipe": "labels", "filter": "paired"}))
+    with pytest.raises(InputError, match=rf"{path.name} is damaged or cut short"):
         models.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "trains"),
+    [
+        ("state.safetensors", 6),
+        ("step-000006.safetensors", 0),  # which the saved state holds
+        ("step-000002.safetensors", 6),
+        ("model.json", 0),
+    ],
+)
+def test_what_is_cut_short_is_thrown_away_and_made_again(
+    name: str, trains: int, trained: Path, tmp_path: Path
+) -> None:
+    folder, steps = tmp_path / "run", []
+    shutil.copytree(trained, folder)
+    path = folder / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    given = settings(about={"recipe": "labels", "filter": "paired"})
+    with pytest.warns(UserWarning, match=rf"{name} is damaged .*: it is thrown away"):
+        train(folder, given, on_progress=lambda now: steps.append(now.step))
+    assert len(steps) == trains
+    assert_same_weights(folder, trained, (2, 4, 6))
+    models.load(str(folder))
 
 
 def test_an_unfinished_run_says_so(trained: Path, tmp_path: Path) -> None:

@@ -181,12 +181,14 @@ def test_no_items_have_no_scores(tiny: LanguageModel) -> None:
     assert scores.empty and list(scores.columns) == scoring.SCORE_COLUMNS and cost.tokens == 0
 
 
-def test_a_damaged_store_is_named(tiny: LanguageModel, tmp_path: Path) -> None:
-    scoring.score(tiny, make_items(), store=tmp_path)
+def test_a_damaged_store_is_thrown_away_and_made_again(tiny: LanguageModel, tmp_path: Path) -> None:
+    scores, cost = scoring.score(tiny, make_items(), store=tmp_path)
     (path,) = tmp_path.rglob("*.parquet")
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=rf"{path.name} is damaged .*: delete it and run again"):
-        scoring.score(tiny, make_items(), store=tmp_path)
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged .*: it is thrown away"):
+        again, computed = scoring.score(tiny, make_items(), store=tmp_path)
+    assert again.equals(scores) and computed.tokens == cost.tokens
+    assert scoring.score(tiny, make_items(), store=tmp_path)[1].tokens == 0
 
 
 def test_another_model_does_not_meet_the_numbers_of_the_first(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +30,7 @@ from sycophancy.decoding.loops import (
 from sycophancy.encoders import Decode
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.runs import code_hash, write_json
+from sycophancy.runs import code_hash, discard, read_whole, write_json
 from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
 from sycophancy.scoring.rows import opened
 
@@ -89,11 +88,8 @@ def greedy(
         None if store is None else store / f"{key(model, prompt, max_tokens, stop)}.json"
         for prompt in prompts
     ]
-    rows: dict[int, list[Any]] = {
-        index: finished(place)
-        for index, place in enumerate(places)
-        if place is not None and place.is_file()
-    }
+    kept = {index: finished(place) for index, place in enumerate(places) if place is not None}
+    rows = {index: row for index, row in kept.items() if row is not None}
     reused = len(rows)
     fresh = [index for index in range(len(encoded)) if index not in rows]
 
@@ -116,19 +112,18 @@ def greedy(
             rows[index] = [prompts[index], *cut(new[:end], decode, last, max_tokens, stop)]
             place = places[index]
             if place is not None:
-                write_json(place, rows[index])
+                write_json(place, rows[index], durable=False)  # made again where it is lost
         tell()
     return pd.DataFrame([rows[index] for index in range(len(encoded))], columns=COLUMNS)
 
 
-def finished(place: Path) -> list[Any]:
-    """Return the row of a finished prompt; InputError where its file is damaged."""
-    try:
-        return list(json.loads(place.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{place} is damaged ({error}): delete it and run again; only its text is made again."
-        ) from error
+def finished(place: Path) -> list[Any] | None:
+    """Return the row of a finished prompt, None where it has none or its file is damaged."""
+    row = read_whole(place)
+    if row is None or (isinstance(row, list) and len(row) == len(COLUMNS)):
+        return row
+    discard(place, f"it holds no row of {len(COLUMNS)} values")
+    return None
 
 
 def key(model: LanguageModel, prompt: str, max_tokens: int, stop: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from sycophancy.filters.asking import (
     rows_of,
 )
 from sycophancy.models import LanguageModel
-from sycophancy.runs import atomic, code_hash
+from sycophancy.runs import atomic, code_hash, discard
 
 LIGHT = [*INPUT, "label", "shown", "format", "answer_format"]  # read of all prompts before asking
 
@@ -64,7 +64,8 @@ def filter_file(
     files = {
         start: out / f"{kind}-{name}-{start:07d}.parquet" for start in range(0, total, slice_rows)
     }
-    finished = {start: pd.read_parquet(file) for start, file in files.items() if file.is_file()}
+    kept = {start: read_slice(file) for start, file in files.items()}
+    finished = {start: part for start, part in kept.items() if part is not None}
     known: dict[Input, bool] = {}
     if kind == "paired":
         for part in finished.values():
@@ -89,6 +90,17 @@ def filter_file(
         if on_progress is not None:
             on_progress(scoring.Progress(done, total, reused, time.monotonic() - began))
     return pd.concat([finished[start] for start in files], ignore_index=True)
+
+
+def read_slice(file: Path) -> pd.DataFrame | None:
+    """Return the decisions on a finished slice, None where there are none or they are damaged."""
+    try:
+        return pd.read_parquet(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        discard(file, error)
+        return None
 
 
 def read_light(path: Path) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sycophancy.errors import InputError
-from sycophancy.runs import atomic
+from sycophancy.runs import atomic, discard
 
 STATE = "state.safetensors"  # weights, optimiser, losses so far
 LOG = ("step", "loss", "gradient_norm", "rate", "seconds")
@@ -83,13 +83,31 @@ def load_state(
     return int(metadata["step"]), weights, optimizer, arrays[LOSSES].tolist()
 
 
+def discard_damaged(folder: Path) -> None:
+    """Throw away, with a warning, checkpoints of a run folder that are cut short.
+
+    Training goes on without them: from the start, where it needs what they held.
+    """
+    for path in [folder / STATE, *(weights_path(folder, step) for step in steps(folder))]:
+        try:
+            with safe_open(path, framework="numpy"):  # compares sizes; reads no weights
+                pass
+        except FileNotFoundError:
+            continue
+        except (SafetensorError, OSError, ValueError) as error:
+            discard(path, error)
+
+
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write arrays as one safetensors file, atomically."""
     contiguous = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
     # ascontiguousarray makes a scalar an array of one
     shaped = {key: value.reshape(arrays[key].shape) for key, value in contiguous.items()}
     with atomic(path) as temporary:
-        save_file(shaped, temporary, metadata=metadata)
+        try:
+            save_file(shaped, temporary, metadata=metadata)
+        except SafetensorError as error:  # a full disk, in its words
+            raise OSError(str(error)) from error
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -115,6 +115,7 @@ def train(
         trained = adapters.attach(model.backbone, settings)
         record["trained_values"] = adapters.count(trained)
         open_run(folder, settings, record)
+        checkpoint.discard_damaged(folder)
         optimizer = make_optimizer(settings, trained)
         weights: list[Any] = [variable.value for variable in trained]
         state: list[Any] = [variable.value for variable in optimizer.variables]

@@ -15,7 +15,7 @@ from sycophancy.errors import InputError, unknown
 from sycophancy.mixture import RATIO
 from sycophancy.mixture import check as check_ratio
 from sycophancy.models import RUN_FILE, default_dtype
-from sycophancy.runs import as_list, write_json
+from sycophancy.runs import as_list, read_whole, sweep, write_json
 
 BASE = ("base_sha256", "base_fingerprint", "dtype")  # what is on record of the model trained from
 METHODS = ("lora", "full")
@@ -167,7 +167,8 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
     digest>), never lost. Raises InputError where the folder belongs to a run of another model.
     """
     path = folder / RUN_FILE
-    if path.is_file():
+    sweep(folder)
+    if read_whole(path) is not None:
         old = read_run(folder)
         if old.get("base") != settings.base:
             raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sycophancy.errors import InputError
+from sycophancy.runs import atomic, discard
 
 FLUSH_SECONDS = 1.0
 
@@ -29,8 +28,10 @@ class PartialResults:
     """A growing table key → values for one model, on disk under `folder` if given.
 
     Each flush is one small parquet file, written under another name and moved into place: a kill
-    at any moment loses at most the batches of the last second. The folder of one model is named by
-    its fingerprint, so that a changed model never meets old numbers; `columns` name the values.
+    at any moment loses at most the batches of the last second. A file that is damaged all the same
+    is thrown away with a warning, and what it held is computed again. The folder of one model is
+    named by its fingerprint, so that a changed model never meets old numbers; `columns` name the
+    values.
     """
 
     def __init__(self, folder: Path | None, fingerprint: str, columns: Sequence[str]) -> None:
@@ -51,10 +52,8 @@ class PartialResults:
                         part = pd.read_parquet(path)
                         keys, *values = (part[name].tolist() for name in self._columns)
                     except (OSError, ValueError, KeyError) as error:
-                        raise InputError(
-                            f"{path} is damaged ({error}): delete it and run again; only what it "
-                            "held is computed again."
-                        ) from error
+                        discard(path, error)
+                        continue
                     self._all.update(zip(keys, zip(*values, strict=True), strict=True))
         return self._all
 
@@ -72,16 +71,7 @@ class PartialResults:
         part = pd.DataFrame(self._fresh, columns=self._columns)
         name = hashlib.blake2b("".join(part["key"]).encode(), digest_size=12).hexdigest()
         path = self._folder / f"{name}.parquet"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
             part.to_parquet(temporary, index=False)
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(
-                f"Could not write {path} ({error}): make room on the disk and run again; every "
-                "batch written so far is kept."
-            ) from error
         self._names.add(path.name)
         self._fresh, self._flushed = [], time.monotonic()
