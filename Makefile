@@ -23,6 +23,8 @@ else
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
 endif
+# the shell gives way to the command, which ends when make is asked to or is gone (workflow/stopping.py)
+BELOW_MAKE := SYCOPHANCY_PARENT=$$PPID exec
 .DEFAULT_GOAL := help
 .PHONY: help active setup reproduce laboratory measure intervene plan data check test lint jupyter bench notebooks lock clean distclean
 
@@ -50,22 +52,22 @@ setup: $(READY)  ## virtual environment, pinned packages, embedded model
 	@$(if $(filter active,$(READY)),$(PY) -m workflow.setup_model)
 
 reproduce: $(READY)  ## run the notebooks of PROFILE, draw the figures, print the table
-	@$(PY) -m workflow.reproduce --profile="$${PROFILE:-laptop}"
+	@$(BELOW_MAKE) $(PY) -m workflow.reproduce --profile="$${PROFILE:-laptop}"
 
 measure: $(READY)  ## notebooks 01 and 02 on your model: make measure MODEL=hf://owner/name
-	@$(PY) -m workflow.reproduce --profile="$${PROFILE:-laptop}" --model="$$MODEL" --settings="$$SET"
+	@$(BELOW_MAKE) $(PY) -m workflow.reproduce --profile="$${PROFILE:-laptop}" --model="$$MODEL" --settings="$$SET"
 
 intervene: $(READY)  ## filter, train, measure: make intervene MODEL=hf://owner/name CLAIMS=my.csv [STEPS=…]
-	@$(PY) -m workflow.intervene --model="$$MODEL" --claims="$$CLAIMS" --steps="$$STEPS" --settings="$$SET"
+	@$(BELOW_MAKE) $(PY) -m workflow.intervene --model="$$MODEL" --claims="$$CLAIMS" --steps="$$STEPS" --settings="$$SET"
 
 laboratory: $(READY)  ## train the small models of the laboratory: make laboratory [MODEL=lab_medium_tuned]
-	@$(PY) -m workflow.laboratory --known $${MODEL:+--model="$$MODEL"}
+	@$(BELOW_MAKE) $(PY) -m workflow.laboratory --known $${MODEL:+--model="$$MODEL"}
 
 plan: $(READY)  ## notebooks, items, tokens and minutes of PROFILE, before anything starts
 	@$(PY) -m workflow.plan --profile="$${PROFILE:-laptop}" $${MODEL:+--model="$$MODEL"} $${CLAIMS:+--claims="$$CLAIMS"} --steps="$$STEPS" --settings="$$SET"
 
 data: $(READY)  ## published data sets through TFDS: make data [DATA=folder MANUAL=folder ONLY="…"]
-	@$(PY) -m workflow.prepare_data --data-dir="$$DATA" --manual="$$MANUAL" --checksums="$${CHECKSUMS:-yes}" --only="$$ONLY"
+	@$(BELOW_MAKE) $(PY) -m workflow.prepare_data --data-dir="$$DATA" --manual="$$MANUAL" --checksums="$${CHECKSUMS:-yes}" --only="$$ONLY"
 
 check: lint  ## after every edit, some two minutes: lint, types and the fast tests
 	@$(PY) -m pytest -q -m "not notebook and not slow" $(ARGS)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import papermill
 from jupyter_client.manager import AsyncKernelManager
@@ -18,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from sycophancy.errors import InputError, unknown
+from workflow import stopping
 from workflow.grid import ROOT
 
 
@@ -26,7 +29,8 @@ class SocketKernelManager(AsyncKernelManager):
 
     # Seconds from asking a kernel to end until it is killed. It is interrupted at once, and then
     # finishes the step in hand and saves: jupyter_client's five are too few for that.
-    shutdown_wait_time = 60.0
+    shutdown_wait_time = stopping.KERNEL_SECONDS
+    process: ClassVar[subprocess.Popen[bytes] | None] = None  # the kernel that was started last
 
     @default("transport")
     def _transport(self) -> str:
@@ -42,6 +46,11 @@ class SocketKernelManager(AsyncKernelManager):
         self._sockets = TemporaryDirectory(prefix="kernel-")
         return str(Path(self._sockets.name) / "ipc")
 
+    async def _async_post_start_kernel(self, **options: Any) -> None:
+        """Keep hold of the process: its exit status says which signal ended it."""
+        await super()._async_post_start_kernel(**options)
+        SocketKernelManager.process = getattr(self.provisioner, "process", None)
+
 
 def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
     """Run `notebook` with `parameters`, writing the executed copy cell by cell.
@@ -50,7 +59,8 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
     the run folders in the parameters may be relative to it.
 
     Raises InputError for a parameter it does not declare (papermill only logs it), and with the
-    one sentence of the cell that failed where it failed for an InputError of its own.
+    one sentence of the cell that failed where it failed for an InputError of its own; Stopped where
+    a signal interrupted the kernel or ended it.
     """
     if not notebook.is_file():
         raise InputError(f"There is no notebook {notebook}: check the path.")
@@ -74,7 +84,20 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
     except PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(error.evalue) from None
+        if error.ename == "KeyboardInterrupt":
+            raise stopping.Stopped(kernel_ended_by() or signal.SIGINT) from None
         raise
+    except RuntimeError as error:  # of a kernel that is gone
+        if number := kernel_ended_by():
+            raise stopping.Stopped(number) from error
+        raise
+
+
+def kernel_ended_by() -> int | None:
+    """Return the number of the signal that ended the kernel, None where it ended otherwise."""
+    process = SocketKernelManager.process
+    code = process.poll() if process is not None else None
+    return -code if code is not None and code < 0 else None
 
 
 def escape_braces(path: Path) -> str:
@@ -89,14 +112,18 @@ def cell_name(notebook: Path, executed: Path) -> str:
 
 
 def main(arguments: list[str]) -> None:
+    stopping.end_with_parent()
     notebook, executed = map(Path, arguments[:2])
     name = cell_name(notebook, executed)
     try:
         execute(notebook, executed, json.loads(arguments[2]))
-    except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted")
+    except stopping.Stopped as stopped:
+        stopping.say(f"{name}: stopped by {stopped}")
+        sys.exit(stopped.status)
     except InputError as error:
         sys.exit(f"{name}: {error}")
+    except OSError as error:
+        sys.exit(f"{name}: {executed} could not be written ({error}): make room and run again.")
     except PapermillExecutionError as error:
         last = "\n".join(error.traceback[-3:])
         sys.exit(
@@ -108,4 +135,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    stopping.raise_on_signals()
     main(sys.argv[1:])

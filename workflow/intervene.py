@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sycophancy import claims
 from sycophancy.errors import InputError
-from workflow import grid, reproduce
+from workflow import grid, reproduce, stopping
 from workflow.settings import add_settings, given_settings
 
 
@@ -75,4 +75,5 @@ def check_claims(name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.end_with_parent()
+    sys.exit(stopping.run(main))

@@ -19,6 +19,7 @@ import pandas as pd
 from sycophancy import claims, finetune, lab, metrics, models, runs, scoring, suites, world
 from sycophancy.errors import InputError
 from sycophancy.templates import dialect
+from workflow import stopping
 
 EVERY_SECONDS = 10.0  # between two lines of progress
 
@@ -101,9 +102,6 @@ def main(arguments: list[str] | None = None) -> int:
         name = f"{options.trained.parent.name}: " if options.trained else ""  # as notebooks say it
         print(f"{name}{error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Stopped. What is trained is kept: the same command goes on from there.")
-        return 130
     finally:
         if options.trained:
             (options.trained.parent / "progress.json").unlink(missing_ok=True)
@@ -118,4 +116,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.end_with_parent()
+    sys.exit(stopping.run(main))

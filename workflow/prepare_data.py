@@ -13,6 +13,7 @@ from pathlib import Path
 from sycophancy import claims
 from sycophancy.embedded import OPINIONS
 from sycophancy.errors import InputError, unknown
+from workflow import stopping
 
 EVERY = (
     *(source.builder for source in claims.SOURCES.values()),
@@ -79,4 +80,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -20,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
-from sycophancy.runs import write_json
-from workflow import capacity, grid
+from sycophancy.runs import read_whole, write_json
+from workflow import capacity, grid, stopping
 from workflow.cells import notebook_of
 from workflow.grid import ROOT
 from workflow.progress import Reporter, not_run, sentences
 from workflow.settings import add_settings, given_settings, parse_setting
-from workflow.tables import print_tables, publish
 
 TRAINS = "05_finetune"
 CONFIG = "runs/.batch.json"  # what Snakemake is asked for; written under the lock of runs/
@@ -51,14 +49,22 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
     make_folders(batch)
     with one_at_a_time():
-        code = run_snakemake(config, batch, jobs)
+        if stopping.left():
+            print("Waiting for the processes of a batch that was killed to end.", flush=True)
+        stopping.end_left()
+        try:
+            code = run_snakemake(config, batch, jobs)
+        finally:
+            stopping.end_left()
     if code:
         print("Stopped. What is finished is kept: the same command goes on from there.")
         return code
+    from workflow import tables  # takes seconds: Keras and what draws
+
     folders = {key: ROOT / folder for key, folder in batch.folders.items()}
     if batch.publishes and not overrides:
-        publish(folders.values(), ROOT / "figures")
-    print_tables(folders)
+        tables.publish(folders.values(), ROOT / "figures")
+    tables.print_tables(folders)
     return 0
 
 
@@ -127,11 +133,8 @@ def forget_lost_models(batch: grid.Batch) -> None:
     They lie in the cache folder, which is not Snakemake's to watch.
     """
     for path in batch.trained.values():
-        try:
-            models = json.loads((ROOT / path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        if not all(Path(folder).is_dir() for folder in models.values()):
+        models = read_whole(ROOT / path)
+        if models is not None and not all(Path(folder).is_dir() for folder in models.values()):
             (ROOT / path).unlink()
 
 
@@ -167,25 +170,34 @@ def run_snakemake(config: dict[str, Any], batch: grid.Batch, jobs: int) -> int:
     for folder in [*folders.values(), *trainings.values()]:  # what an interrupted one last said
         (folder / "progress.json").unlink(missing_ok=True)
     forget_lost_models(batch)
+    for folder in folders.values():  # one that is cut short goes, and Snakemake runs its cell again
+        read_whole(folder / "metrics.json")
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=capacity.environment(), stdout=log, stderr=log
+            command, cwd=ROOT, env=stopping.below(capacity.environment()), stdout=log, stderr=log
         )
-        # Ctrl-C reaches the whole group; we wait until Snakemake has stopped its job.
-        interrupts: list[int] = []
-        signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         reporter = Reporter(folders, trainings)
-        while process.poll() is None:
-            reporter.report()
-            time.sleep(0.5)
+        try:
+            while process.poll() is None:
+                reporter.report()
+                time.sleep(0.5)
+        except stopping.Stopped:
+            stopping.say("Stopping: the step in hand is saved, which takes a minute at most.")
+            raise
+        finally:  # also where the terminal is gone
+            stopping.end(process)
         log.seek(0)
-        if process.returncode and not interrupts:
+        if number := stopping.ended_by(process.returncode):
+            name = signal.Signals(number).name
+            print(f"{name} has ended a process of the batch, and so the batch.", file=sys.stderr)
+        elif process.returncode:
             said = log.read()
             print(sentences(said), file=sys.stderr)
             if missing := not_run(said, grid.waits(batch)):
                 print(missing, file=sys.stderr)
-    return process.returncode
+    return stopping.status_of(process.returncode)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.end_with_parent()
+    sys.exit(stopping.run(main))

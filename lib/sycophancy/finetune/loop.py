@@ -247,7 +247,8 @@ class Loop:
                         Progress(self.done, settings.steps, loss, speed, spent, self.resumed)
                     )
         except KeyboardInterrupt:
-            self.save(weights, state)
+            with interrupts_held_back():  # of several signals the first is enough
+                self.save(weights, state)
             raise
 
     def save(self, weights: list[Any], state: list[Any]) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sycophancy.errors import InputError
 from sycophancy.runs.files import atomic, sweep, write_json
+from sycophancy.runs.kernels import interrupt_and_end
 from sycophancy.runs.machine import (
     code_hash,
     device,
@@ -170,8 +171,10 @@ def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
 
     `out_dir` names the folder; empty means runs/<notebook>/<hash of the parameters> in the
     checkout, or below the working directory where there is none. The folder of an interrupted run
-    is taken up again. Raises InputError where it cannot be written.
+    is taken up again. From here on a signal that asks the kernel to end stops its cell first (see
+    `kernels`). Raises InputError where the folder cannot be written.
     """
+    interrupt_and_end()
     base = repository() or Path.cwd()
     name = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(out_dir).expanduser() if out_dir else base / "runs" / notebook / name
