@@ -4,7 +4,7 @@ PYTHON ?= python3
 # What the command line of make gives, as it was typed: make would read `$`, and the shell quotes,
 # spaces and `#`, so that recipes take them from the environment, as "$$MODEL". A variable that
 # happens to be called MODEL in the user's environment is not meant for us and counts as empty.
-GIVEN := PROFILE MODEL CLAIMS STEPS SET DATA MANUAL ONLY CHECKSUMS
+GIVEN := PROFILE MODEL CLAIMS STEPS SET DATA MANUAL ONLY CHECKSUMS KILLS SEED
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(if $$(filter command,$$(origin $(name))),$$(value $(name)))))
 # These may come from the environment. JOBS: notebooks at once; empty: one on an accelerator, else
 # as cores and memory allow.
@@ -26,7 +26,7 @@ endif
 # the shell gives way to the command, which ends when make is asked to or is gone (workflow/stopping.py)
 BELOW_MAKE := SYCOPHANCY_PARENT=$$PPID exec
 .DEFAULT_GOAL := help
-.PHONY: help active setup reproduce laboratory measure intervene plan data check test lint jupyter bench notebooks lock clean distclean
+.PHONY: help active setup reproduce laboratory measure intervene plan data check test crashtest lint jupyter bench notebooks lock clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -74,6 +74,9 @@ check: lint  ## after every edit, some two minutes: lint, types and the fast tes
 
 test: $(READY)  ## all tests, with smoke runs of every notebook
 	@$(PY) -m pytest $(ARGS)
+
+crashtest: $(READY)  ## kill a small batch 100 times and compare: make crashtest [KILLS=n SEED=n]
+	@$(BELOW_MAKE) $(PY) -m workflow.crashtest --kills="$${KILLS:-100}" --seed="$${SEED:-0}"
 
 lint: $(READY)  ## ruff, mypy, notebooks without outputs
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb

@@ -80,4 +80,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    stopping.end_with_parent()
     sys.exit(stopping.run(main))
