@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
-from sycophancy.runs import read_whole, write_json
+from sycophancy.runs import read_or_discard, write_json
 from workflow import capacity, grid, stopping
 from workflow.cells import notebook_of
 from workflow.grid import ROOT
@@ -133,7 +133,7 @@ def forget_lost_models(batch: grid.Batch) -> None:
     They lie in the cache folder, which is not Snakemake's to watch.
     """
     for path in batch.trained.values():
-        models = read_whole(ROOT / path)
+        models = read_or_discard(ROOT / path)
         if models is not None and not all(Path(folder).is_dir() for folder in models.values()):
             (ROOT / path).unlink()
 
@@ -171,7 +171,7 @@ def run_snakemake(config: dict[str, Any], batch: grid.Batch, jobs: int) -> int:
         (folder / "progress.json").unlink(missing_ok=True)
     forget_lost_models(batch)
     for folder in folders.values():  # one that is cut short goes, and Snakemake runs its cell again
-        read_whole(folder / "metrics.json")
+        read_or_discard(folder / "metrics.json")
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, env=stopping.below(capacity.environment()), stdout=log, stderr=log

@@ -30,7 +30,7 @@ from sycophancy.decoding.loops import (
 from sycophancy.encoders import Decode
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.runs import code_hash, discard, read_whole, write_json
+from sycophancy.runs import code_hash, discard, read_or_discard, write_json
 from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
 from sycophancy.scoring.rows import opened
 
@@ -119,7 +119,7 @@ def greedy(
 
 def finished(place: Path) -> list[Any] | None:
     """Return the row of a finished prompt, None where it has none or its file is damaged."""
-    row = read_whole(place)
+    row = read_or_discard(place)
     if row is None or (isinstance(row, list) and len(row) == len(COLUMNS)):
         return row
     discard(place, f"it holds no row of {len(COLUMNS)} values")

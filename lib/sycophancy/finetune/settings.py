@@ -15,7 +15,7 @@ from sycophancy.errors import InputError, unknown
 from sycophancy.mixture import RATIO
 from sycophancy.mixture import check as check_ratio
 from sycophancy.models import RUN_FILE, default_dtype
-from sycophancy.runs import as_list, read_whole, sweep, write_json
+from sycophancy.runs import as_list, read_or_discard, sweep, write_json
 
 BASE = ("base_sha256", "base_fingerprint", "dtype")  # what is on record of the model trained from
 METHODS = ("lora", "full")
@@ -168,7 +168,7 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
     """
     path = folder / RUN_FILE
     sweep(folder)
-    if read_whole(path) is not None:
+    if read_or_discard(path) is not None:
         old = read_run(folder)
         if old.get("base") != settings.base:
             raise InputError(

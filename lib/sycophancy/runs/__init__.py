@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sycophancy.runs.files import append_line, atomic, discard, read_whole, sweep, write_json
+from sycophancy.runs.files import append_line, atomic, discard, read_or_discard, sweep, write_json
 from sycophancy.runs.folder import (
     LABORATORY,
     Run,
@@ -53,6 +53,7 @@ __all__ = [
     "read_costs",
     "read_flag",
     "read_number",
+    "read_or_discard",
     "read_parameters",
     "read_value",
     "read_whole",

@@ -90,7 +90,7 @@ def discard(path: Path, error: object) -> None:
     path.unlink(missing_ok=True)
 
 
-def read_whole(path: Path) -> Any:
+def read_or_discard(path: Path) -> Any:
     """Return what a JSON file holds that can be made again; None where it is not there, or damaged.
 
     A damaged one is thrown away, with a warning.
