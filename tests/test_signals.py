@@ -63,7 +63,9 @@ MAKE = ("make", "reproduce", "PROFILE=own")
 
 def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT / "lib"), str(folder)])
-    return {**os.environ, "PYTHONPATH": path, "JOBS": "2"}
+    active = ("VIRTUAL_ENV", "CONDA_PREFIX")  # in whose place make would have its own, a stand-in
+    kept = {name: value for name, value in os.environ.items() if name not in active}
+    return {**kept, "PYTHONPATH": path, "JOBS": "2"}
 
 
 class Batch:

@@ -51,6 +51,7 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 COPIED = ("workflow", "lib", "notebooks", "Makefile", "pyproject.toml", "requirements.lock")
 DISK = "256m"  # of the batch, in memory where it may be mounted
+PAGE = 4096  # bytes
 FREE = 60_000  # bytes that are left at most where the disk is full
 FILLS, SECONDS_BATCHES, CUTS = 10, 10, 3  # one in so many tries
 SHARE = 0.4  # of the time of a whole batch, within which a try is killed
@@ -213,8 +214,8 @@ class Checkout:
             yield free
             return
         with self._filler.open("wb") as file:
-            left = shutil.disk_usage(self.folder).free - free
-            os.posix_fallocate(file.fileno(), 0, max(1, left))
+            pages = (shutil.disk_usage(self.folder).free - free) // PAGE
+            os.posix_fallocate(file.fileno(), 0, max(1, pages) * PAGE)
         try:
             yield None
         finally:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
-from sycophancy.runs import read_or_discard, write_json
+from sycophancy.runs import read_or_discard, sweep, write_json
 from workflow import capacity, grid, stopping
 from workflow.cells import notebook_of
 from workflow.grid import ROOT
@@ -52,6 +52,8 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
         if stopping.left():
             print("Waiting for the processes of a batch that was killed to end.", flush=True)
         stopping.end_left()
+        for folder in (ROOT / "runs", ROOT / "figures"):
+            sweep(folder)
         try:
             code = run_snakemake(config, batch, jobs)
         finally:
