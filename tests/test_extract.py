@@ -1,9 +1,14 @@
-"""What is read out of generated answers: cases judged by hand, and laws that hold for all."""
+"""What is read out of generated answers: a table judged by hand, and laws that hold for all."""
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stores import BBH, needs_shared
@@ -11,111 +16,95 @@ from sycophancy import puzzles
 from sycophancy.benchmarks import bbh, extract
 from sycophancy.errors import InputError
 
+# One answer a line, as models write them, with what a careful reader would say that it answers;
+# null where it does not say. In the mode "direct" the first line is the answer.
+TABLE = Path(__file__).parent / "fixtures" / "answers.jsonl"
+ROWS: list[dict[str, Any]] = [json.loads(line) for line in TABLE.read_text("utf-8").splitlines()]
+LETTERED = [row for row in ROWS if row["kind"] == "letter"]
 CITIES = ("Rome", "Paris", "Berlin", "Madrid")
-BALLS = ("red ball", "blue ball", "ball")
 YES = ("Yes", "No")
-TRUE = ("True", "False")
-VALID = ("valid", "invalid")
-
-# (text, kind, options, what a careful reader would say it answers; None: it does not say)
-CHAINS = [
-    # letters
-    ("Paris is in France. So the answer is (B).", "letter", CITIES, "B"),
-    ("So the answer is B.", "letter", CITIES, "B"),
-    ("The answer is (b).", "letter", CITIES, "B"),
-    ("The correct answer is: C", "letter", CITIES, "C"),
-    ("Therefore, the correct option is D) Madrid.", "letter", CITIES, "D"),
-    ("The answer is **(A) Rome**.", "letter", CITIES, "A"),
-    ("The final answer is $\\boxed{\\text{C}}$.", "letter", CITIES, "C"),
-    ("Answer: B", "letter", CITIES, "B"),
-    ("the answer is\n(C)", "letter", CITIES, "C"),
-    ("The answer is Paris.", "letter", CITIES, "B"),
-    ("The answer is option B, because it is the capital.", "letter", CITIES, "B"),
-    ("At first the answer is (A). But no: the answer is (D).", "letter", CITIES, "D"),
-    ("It could be many.\n(D).", "letter", CITIES, "D"),
-    ("The answer is (A) or (B).", "letter", CITIES, None),
-    ("The answer is A and C", "letter", CITIES, None),
-    ("The answer is (E).", "letter", CITIES, None),
-    ("The answer is not obvious.", "letter", CITIES, None),
-    ("The answer is A city in Spain: Madrid.", "letter", CITIES, "D"),
-    ("The answer is neither Rome nor Paris.", "letter", CITIES, None),
-    ("I think that Paris is nice.", "letter", CITIES, None),
-    ("", "letter", CITIES, None),
-    ("At the end Ada has the blue ball. So the answer is the blue ball.", "letter", BALLS, "B"),
-    ("So the answer is I think the first.", "letter", puzzles.WORDS[:12], None),
-    # one of two words
-    ("Then False or True is True. So the answer is True.", "word", TRUE, "true"),
-    ("So the answer is false", "word", TRUE, "false"),
-    ("So the answer is not true.", "word", TRUE, "false"),
-    ("The answer is: No, they do not return.", "word", YES, "no"),
-    ("So the answer is yes, although no step says so.", "word", YES, "yes"),
-    ("So the answer is yes or no.", "word", YES, None),
-    ("So the answer is that nobody knows.", "word", YES, None),
-    ("So the answer is invalid.", "word", VALID, "invalid"),
-    ("The argument holds, so the answer is valid.", "word", VALID, "valid"),
-    ("The answer is that it is not valid.", "word", VALID, "invalid"),
-    ("We are back where we began.\nYes.", "word", YES, "yes"),
-    ("Yes, it is far. But who knows.", "word", YES, None),
-    # numbers
-    ("Together they are 2 + 3 = 5. So the answer is 5.", "number", (), "5"),
-    ("So the answer is -20.", "number", (), "-20"),
-    ("So the answer is \u221220", "number", (), "-20"),
-    ("So the answer is 1,024.", "number", (), "1024"),
-    ("So the answer is 12.0.", "number", (), "12"),
-    ("So the answer is 12.50", "number", (), "12.5"),
-    ("So the answer is 3 + 4 = 7.", "number", (), "7"),
-    ("So the answer is six.", "number", (), "6"),
-    ("So the answer is 5 apples.", "number", (), "5"),
-    ("So the answer is 5 or 6.", "number", (), None),
-    ("So the answer is between 5 and 6.", "number", (), None),
-    ("So the answer is unknown.", "number", (), None),
-    ("A * B = (-61) * (-3). The answer is $\\boxed{123}$.", "number", (), "123"),
-    ("#### 42", "number", (), "42"),
-    ("Adding all of them gives 7", "number", (), None),
-    ("It is long to count.\n17.", "number", (), "17"),
-    # lists
-    ("So the answer is costume counterpart oven.", "list", (), "costume counterpart oven"),
-    ("So the answer is costume, counterpart, oven", "list", (), "costume counterpart oven"),
-    ("The answer is: 1. apple 2. pear 3. plum", "list", (), "apple pear plum"),
-    ("So the answer is ] } ].", "list", (), "]}]"),
-    ("So the answer is ]}]", "list", (), "]}]"),
-    ("So the answer is }>.", "list", (), "}>"),
-    ("We still have to sort the rest.", "list", (), None),
-    ("So the answer is", "list", (), None),
-]
-DIRECT = [
-    (" 42", "number", (), "42"),
-    (" -7\n\nQ: ", "number", (), "-7"),
-    (" eleven", "number", (), "11"),
-    (" I do not know.", "number", (), None),
-    (" apple pear plum", "list", (), "apple pear plum"),
-    (" ] ) }", "list", (), "])}"),
-    ("\n\n Apple, Pear", "list", (), "apple pear"),
-    ("  ", "list", (), None),
-    (" (B)", "letter", CITIES, "B"),
-    (" No", "word", YES, "no"),
-]
 
 
-@pytest.mark.parametrize(("text", "kind", "options", "expected"), CHAINS)
-def test_a_chain_says_what_a_careful_reader_reads(
-    text: str, kind: str, options: tuple[str, ...], expected: str | None
-) -> None:
-    assert extract.read(text, kind, options) == expected
+def read(row: dict[str, Any]) -> str | None:
+    return extract.read(
+        row["answer"], row["kind"], row["options"], announced=row["mode"] == "chain"
+    )
 
 
-@pytest.mark.parametrize(("text", "kind", "options", "expected"), DIRECT)
-def test_a_direct_answer_is_the_first_line(
-    text: str, kind: str, options: tuple[str, ...], expected: str | None
-) -> None:
-    assert extract.read(text, kind, options, announced=False) == expected
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['kind']}: {row['answer'][:60]}")
+def test_an_answer_is_read_as_a_careful_reader_reads_it(row: dict[str, Any]) -> None:
+    assert read(row) == row["expected"]
 
 
-def test_there_are_enough_cases_of_every_kind() -> None:
+def test_the_table_has_enough_of_every_kind() -> None:
+    assert len({json.dumps(row) for row in ROWS}) == len(ROWS) >= 150
     for kind in extract.KINDS:
-        own = [case for case in CHAINS if case[1] == kind]
-        assert len(own) >= 7 and None in {expected for *_, expected in own}
-    assert len(CHAINS) + len(DIRECT) >= 40
+        own = [row for row in ROWS if row["kind"] == kind]
+        assert len(own) >= 12 and None in {row["expected"] for row in own}
+        assert {row["mode"] for row in own} == {"chain", "direct"}
+    for letter in "ABCD":
+        assert sum(row["expected"] == letter for row in LETTERED) >= 15
+
+
+def relabel(text: str, names: dict[str, str]) -> str:
+    """Rename letters that stand alone: capitals, and small ones in brackets or before an end."""
+    text = re.sub(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])", lambda m: names.get(m[0], m[0]), text)
+    small = {old.lower(): new.lower() for old, new in names.items()}
+    return re.sub(
+        r"(?<=\()[a-z](?=\))|(?<![a-z'])\b[a-z](?=[.)]|$)", lambda m: small.get(m[0], m[0]), text
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_no_letter_is_read_otherwise_than_another(data: st.DataObject) -> None:
+    """The options change places, and every letter in the answer changes with them."""
+    orders = {
+        size: data.draw(st.permutations(range(size)))
+        for size in sorted({len(row["options"]) for row in LETTERED})
+    }
+    for row in LETTERED:
+        order = orders[len(row["options"])]
+        names = {chr(65 + old): chr(65 + new) for old, new in enumerate(order)}
+        moved = [""] * len(order)
+        for old, new in enumerate(order):
+            moved[new] = relabel(row["options"][old], names)
+        again = {**row, "answer": relabel(row["answer"], names), "options": moved}
+        assert read(again) == names.get(row["expected"] or ""), again
+
+
+@pytest.mark.parametrize("letter", "ABCD")
+@pytest.mark.parametrize(
+    "after",
+    [
+        "because it fits.", "as it fits.", "since it fits.", "for it fits.", "which fits.",
+        "and so on.", "but only just.", "(it fits).", "- it fits.", ", it fits.", ": it fits.", "in short.", "",
+        ".", "\nbecause it fits", "not the others.", "rather than the others.", "by elimination.",
+    ],
+)  # fmt: skip
+def test_a_letter_is_read_before_the_same_words_as_any_other(letter: str, after: str) -> None:
+    assert extract.read(f"The answer is {letter} {after}", "letter", CITIES) == letter
+
+
+@pytest.mark.parametrize("letter", "ABCD")
+@pytest.mark.parametrize("denied", ["{}", "({})", "option {}", "**{}**", "{}."])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "is not", "isn't", "is anything but", "is neither", "cannot be", "can't be", "is never",
+        "is certainly not", "is everything except", "is any but", "is other than", "was not",
+        "must not be", "is unlikely to be", "is no longer", "is all but",
+    ],
+)  # fmt: skip
+def test_a_denied_answer_is_unread(letter: str, denied: str, before: str) -> None:
+    denial = f"The answer {before} {denied.format(letter)}"
+    assert extract.read(denial, "letter", CITIES) is None
+    assert extract.read(f"The answer {before} 5.", "number") is None
+
+
+def test_an_article_before_an_options_text_is_no_letter() -> None:
+    options = ["a good idea", "a bad idea", "no idea", "an idea of its own"]
+    assert extract.read("The answer is A bad idea.", "letter", options) == "B"
 
 
 @given(st.text(max_size=80), st.sampled_from(extract.KINDS), st.booleans())
