@@ -78,8 +78,8 @@ def test_no_letter_is_read_otherwise_than_another(data: st.DataObject) -> None:
     "after",
     [
         "because it fits.", "as it fits.", "since it fits.", "for it fits.", "which fits.",
-        "and so on.", "but only just.", "(it fits).", "- it fits.", ", it fits.", ": it fits.", "in short.", "",
-        ".", "\nbecause it fits", "not the others.", "rather than the others.", "by elimination.",
+        "and so on.", "but only just.", "(it fits).", "- it fits.", ", it fits.", ": it fits.",
+        "in short.", "", ".", "\nbecause it fits", "not the others.", "rather than the others.", "by elimination.",
     ],
 )  # fmt: skip
 def test_a_letter_is_read_before_the_same_words_as_any_other(letter: str, after: str) -> None:
@@ -118,6 +118,12 @@ def test_nothing_that_is_generated_can_break_the_reader(
     if kind == "word":
         assert found in (None, "yes", "no")
     assert found != ""
+
+
+def test_an_answer_that_repeats_itself_is_read_in_time() -> None:
+    for loop in ("The answer is ", "A or B. So the answer is not ", "\\boxed{", "no, wait: "):
+        for kind, options in (("letter", CITIES), ("number", ()), ("word", YES)):
+            assert extract.read(loop * 200, kind, options) is None
 
 
 @given(st.integers(-(10**9), 10**9), st.sampled_from(["{}", "{:,}", "{}.0", "({})", "x = {}"]))

@@ -90,6 +90,7 @@ CONCLUDING = re.compile(
     r"it's|choose|pick|select|say|go with|going with)\b[\s,:]*)+(?=[^.!?]*[.!?]*\s*$)",
     re.IGNORECASE,
 )
+REACH = 400  # characters: an answer is not said farther from its announcement
 NEXT_QUESTION = re.compile(r"\n\s*(?:Q|Question)(?: \d+)?[:.]")
 BRACKETS = re.compile(r"[\[\](){}<>\s]+")
 
@@ -116,8 +117,8 @@ def read(
     asked = Asked(kind, tuple(denials(plain(option)).strip().rstrip(".") for option in options))
     if announced:
         return conclusion(NEXT_QUESTION.split(text)[0], asked)
-    line = first_line(text)
-    return conclusion(line, asked) if announcements(line, asked) else statement(line, asked)
+    line = first_line(text)[:REACH]
+    return conclusion(line, asked) if last_announcement(line, asked) else statement(line, asked)
 
 
 def normal(target: str, kind: str) -> str:
@@ -158,41 +159,45 @@ def denials(text: str) -> str:
 
 def conclusion(text: str, asked: Asked) -> str | None:
     """Return what the last announcement in a text says, as far as it is not corrected after it."""
-    found = announcements(text, asked)
+    found = last_announcement(text, asked)
     if not found:
         return closing(text, asked)
-    start, value = found[-1]
+    start, value = found
     rest = text[start:]
     taken_back = max((match.start() for match in RETRACTED.finditer(rest)), default=-1)
     value = None if taken_back >= 0 else value
     for match in CORRECTING.finditer(rest):
-        led = lead(skip(rest[match.end() :], asked), asked)
-        supposed = re.search(rf"\b(?:{SUPPOSED})\b[^.!?;,\n]*$", rest[: match.start()], re.I)
+        before, after = rest[: match.start()][-REACH:], rest[match.end() :][:REACH]
+        led = lead(skip(after, asked), asked)
+        supposed = re.search(rf"\b(?:{SUPPOSED})\b[^.!?;,\n]*$", before, re.IGNORECASE)
         if led and not supposed and CLOSED.match(own_text(*led, asked)):
             value = led[0] if match.start() >= taken_back else value
     return value
 
 
-def announcements(text: str, asked: Asked) -> list[tuple[int, str | None]]:
-    """Return where what follows each announcement begins, and what it says, in order."""
-    found: list[tuple[int, str | None]] = []
+def last_announcement(text: str, asked: Asked) -> tuple[int, str | None] | None:
+    """Return where what follows the last announcement begins, and what it says."""
     letters = f"[A-{asked.values[-1]}]" if asked.kind == "letter" else NEVER
     subject = rf"(?P<subject>{quotes(asked)}|[(\[]{letters}[)\]]|(?-i:\b{letters}\b))"
-    for match in ANNOUNCED.finditer(text):
-        before, rest = text[: match.start()], text[match.end() :]
+    judged = re.compile(subject + JUDGED, re.IGNORECASE)
+    found = [*ANNOUNCED.finditer(text), *judged.finditer(text)]
+    for match in sorted(found, key=re.Match.end, reverse=True):
+        before = text[max(0, match.start() - REACH) : match.start()]
+        rest = text[match.end() : match.end() + REACH]
+        if match.re is judged:
+            clause = re.split(r"[.!?;,\n]\s", before)[-1]
+            led = lead(match["subject"], asked)
+            if led and not re.search(rf"\b(?:not|or|and|{SUPPOSED})\b|/$", clause, re.IGNORECASE):
+                return match.end(), led[0]
+            continue
         if PASSED_OVER.search(before) or re.match(r"[^.!\n]*\?", rest):
             continue
         line = first_line(rest)
         value = None if enumerated(rest, asked) else statement(line, asked)
         holds = not match["mark"] and re.search(subject, REASON.split(line)[0], re.IGNORECASE)
         if value is not None or holds:
-            found.append((match.end(), None if DOUBTED.search(before) else value))
-    for match in re.finditer(subject + JUDGED, text, re.IGNORECASE):
-        led = lead(match["subject"], asked)
-        before = re.split(r"[.!?;,\n]\s", text[: match.start()])[-1]
-        if led and not re.search(rf"\b(?:not|or|and|{SUPPOSED})\b|/$", before, re.IGNORECASE):
-            found.append((match.end(), led[0]))
-    return sorted(found, key=lambda entry: entry[0])
+            return match.end(), None if DOUBTED.search(before) else value
+    return None
 
 
 def closing(text: str, asked: Asked) -> str | None:
@@ -200,8 +205,9 @@ def closing(text: str, asked: Asked) -> str | None:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or enumerated("\n".join(lines[-2:]), asked):
         return None
-    match = CONCLUDING.search(lines[-1])
-    for sentence in (lines[-1], lines[-1][match.end() :] if match else ""):
+    line = lines[-1][-REACH:]
+    match = CONCLUDING.search(line)
+    for sentence in (line, line[match.end() :] if match else ""):
         led = lead(skip(sentence, asked), asked)
         if led and re.fullmatch(r"[\s)\]}.!*]*", own_text(*led, asked)):
             return led[0]
