@@ -79,7 +79,8 @@ def test_no_letter_is_read_otherwise_than_another(data: st.DataObject) -> None:
     [
         "because it fits.", "as it fits.", "since it fits.", "for it fits.", "which fits.",
         "and so on.", "but only just.", "(it fits).", "- it fits.", ", it fits.", ": it fits.",
-        "in short.", "", ".", "\nbecause it fits", "not the others.", "rather than the others.", "by elimination.",
+        "in short.", "", ".", "\nbecause it fits", "not the others.", "rather than the others.",
+        "by elimination.",
     ],
 )  # fmt: skip
 def test_a_letter_is_read_before_the_same_words_as_any_other(letter: str, after: str) -> None:
