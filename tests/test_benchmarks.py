@@ -306,6 +306,78 @@ def test_published_questions_without_a_right_option_are_left_out_and_named() -> 
     assert len(items) == 19 and set(items["kind"]) == {"letter"}
 
 
+@pytest.mark.parametrize("strange", ["(A) ", " (A)", "(a)", "A", "A)", "( A )", "(A).", "\t(A)\n"])
+def test_a_letter_in_another_spelling_is_that_letter(strange: str) -> None:
+    table = lettered([*["(B)"] * 19, strange])
+    items = bbh.items(table, {"which": BBH_PROMPT})
+    assert len(items) == 20 and set(items["kind"]) == {"letter"} and set(items["chances"]) == {0.5}
+    assert list(items["correct"]) == [1] * 19 + [0] and items["target"].iloc[-1] == "A"
+
+
+@pytest.mark.parametrize("pair", [("Yes", "No"), ("yes", "no"), ("True", "False"),
+                                  ("valid", "invalid")])  # fmt: skip
+@pytest.mark.parametrize("respell", [str.lower, str.upper, str.title, " {} ".format, "{}.".format])
+def test_a_word_in_another_spelling_is_that_word(pair: tuple[str, str], respell: Any) -> None:
+    targets = [*pair, *pair, pair[0], respell(pair[1])]
+    table = pd.DataFrame({"task": "t", "input": [f"Q{i}?" for i in range(6)], "target": targets})
+    items = bbh.items(table, {"t": BBH_PROMPT})
+    assert set(items["kind"]) == {"word"} and set(items["chances"]) == {0.5}
+    assert all(choices == [f" {pair[0]}", f" {pair[1]}"] for choices in items["choices"])
+    assert list(items["correct"]) == [0, 1, 0, 1, 0, 1]
+    chained = bbh.items(table, {"t": BBH_PROMPT}, chain=True)
+    assert list(chained["target"]) == [word.lower() for word in pair] * 3
+
+
+@pytest.mark.parametrize(
+    ("usual", "strange", "kind"),
+    [("Yes", "maybe", "word"), ("7", "seven or so", "number"), ("(A)", "Monsters, Inc", "letter")],
+)
+def test_an_answer_of_another_kind_leaves_the_task_its_own(
+    usual: str, strange: str, kind: str
+) -> None:
+    table = lettered([*[usual] * 19, strange])
+    with pytest.warns(UserWarning, match="1 questions of which are left out"):
+        items = bbh.items(table, {"which": BBH_PROMPT})
+    assert len(items) == 19 and set(items["kind"]) == {kind}
+
+
+@pytest.mark.parametrize(
+    "respell", [str, str.upper, "  {} ".format, lambda t: t.replace(" ", "\n")]
+)
+@pytest.mark.parametrize("chain", [False, True])
+def test_a_reasoning_question_is_not_asked_after_its_own_answer(respell: Any, chain: bool) -> None:
+    table = pd.DataFrame(
+        {"task": "sums", "input": [respell("One and one?"), "Nine?"], "target": ["2", "9"]}
+    )
+    with pytest.warns(UserWarning, match="1 questions of sums are among their own worked examples"):
+        items = bbh.items(table, {"sums": BBH_PROMPT}, chain=chain)
+    assert items["prompt"].str.count("\nQ: |^Q: ").tolist() == [2, 3]
+    assert "Two and two?" in items["prompt"].iloc[0] and "One and one?\n" in items["prompt"].iloc[1]
+    assert set(items["shots"]) == {2} and items["setting"].nunique() == 1
+
+
+def test_a_four_choice_question_is_not_asked_after_its_own_answer(tmp_path: Path) -> None:
+    questions = pd.DataFrame(
+        {
+            "subject": ["law"] * 3,
+            "question": [" l1\n", "L1", "L2"],
+            "choices": [list("dCba"), list("wxyz"), list("ijkl")],  # another order; others; as is
+            "answer": [1, 3, 1],
+        }
+    )
+    with pytest.warns(UserWarning, match="2 questions of law are among their own worked examples"):
+        items = mmlu.items(questions, DEVELOPMENT, shots=2)
+    assert items["examples"].map(len).tolist() == [1, 2, 1]
+    assert ["L2" in text for text in items["examples"].str[0]] == [True, False, False]
+    assert set(items["setting"]) == {"MMLU 2-shot"}
+    worked = "Q: L2\n(A) i (B) j\n(C) k (D) l\nA: Let's. The answer is (B).\n\nQ: L3\n(A) x\nA: No."
+    with pytest.warns(UserWarning, match="1 questions of law are among their own worked examples"):
+        items = mmlu.items(questions, chain=True, worked={"law": worked})
+    assert items["examples"].map(len).tolist() == [2, 2, 1]
+    assert set(items["setting"]) == {"MMLU 2-shot chain"}
+    mmlu.items(questions)  # without examples there is nothing to leave out
+
+
 @pytest.mark.parametrize("options", ["(A) x", "(A) x\n(C) y", "none", "(B) x\n(C) y"])
 def test_options_that_are_not_lettered_from_a_are_refused(options: str) -> None:
     target = "(B)" if "(B)" in options else "(A)"

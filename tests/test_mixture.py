@@ -176,6 +176,21 @@ def test_bad_settings_are_explained(options: dict[str, Any], words: str) -> None
         mixture.mix(**{"prompts": PROMPTS, "instructions": INSTRUCTIONS, **options})
 
 
+@pytest.mark.parametrize("empty", [None, float("nan"), pd.NA, "", " "])
+@pytest.mark.parametrize("side", ["instruction", "response"])
+def test_instructions_without_a_text_are_never_trained_on(side: str, empty: Any) -> None:
+    table = INSTRUCTIONS.astype(object)
+    table.at[1, side] = empty
+    with pytest.warns(UserWarning, match="1 of .* pairs have no text on one side"):
+        mixed = mixture.mix(None, table, ratio=0)
+    assert len(mixed) == len(table) - 1
+    assert not mixed["prompt"].str.contains("nan|None|<NA>").any()
+    assert not mixed["completion"].str.contains("nan|None|<NA>").any()
+    table.at[1, side] = 3
+    with pytest.raises(InputError, match=f"pair 2: the {side} is the number 3, not a text"):
+        mixture.mix(None, table, ratio=0)
+
+
 def test_settings_are_checked_without_data() -> None:
     mixture.check(float("inf"), 100, seed=3, format="chat", chat=str)
     with pytest.raises(InputError, match="The ratio is -2"):

@@ -207,9 +207,60 @@ def test_all_known_keys_are_read(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_pairs_without_a_text_are_dropped(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.jsonl", PAIR, PAIR | {"response": " "}, PAIR | {"instruction": "\t"})
-    assert len(sets.instructions(path)) == 1
+EMPTY = [None, float("nan"), "", " ", "\t\n"]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+@pytest.mark.parametrize("side", ["prompt", "completion"])
+def test_pairs_without_a_text_are_dropped_and_counted(
+    side: str, empty: Any, tmp_path: Path
+) -> None:
+    pair = {"prompt": "p", "completion": "nan"}  # a text, if a strange one
+    path = write(tmp_path, "a.jsonl", pair, pair | {side: empty}, pair, pair | {side: empty})
+    with pytest.warns(UserWarning, match=r"a\.jsonl: 2 of 4 pairs have no text on one side"):
+        table = sets.instructions(path)
+    assert table.to_dict("records") == [
+        {"instruction": "p", "response": "nan", "category": "a"}
+    ] * 2  # fmt: skip
+    only = write(tmp_path, "b.jsonl", pair | {side: empty})
+    with (
+        pytest.raises(InputError, match=r"b\.jsonl has no pair with a text on both sides"),
+        pytest.warns(UserWarning, match="1 of 1"),
+    ):
+        sets.instructions(only)
+
+
+def test_cells_of_a_table_without_a_text_are_dropped_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "q\ta", "q\t\tr", "\ta\tr", "q\t ", "q\ta\t")
+    with pytest.warns(UserWarning, match=r"a\.tsv: 3 of 5 pairs"):
+        table = sets.instructions(path)
+    assert table["response"].tolist() == ["a", "a"]  # an empty rationale is none
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (True, "completion is true, not a text"),
+        (["a"], "completion is a list"),
+        ({"a": 1}, "completion is an object"),
+        (float("inf"), "completion is the number inf"),
+    ],
+)
+def test_values_that_are_no_text_are_named(value: Any, words: str, tmp_path: Path) -> None:
+    pair = {"prompt": "p", "completion": "c"}
+    path = write(tmp_path, "a.jsonl", pair, pair | {"completion": value})
+    with pytest.raises(InputError, match=rf"a\.jsonl, line 2: {words}"):
+        sets.instructions(path)
+    with pytest.raises(InputError, match=r"a\.jsonl, line 1: category is a list"):
+        sets.instructions(write(tmp_path, "a.jsonl", pair | {"category": ["x"]}))
+
+
+def test_hidden_files_in_a_folder_are_no_instructions(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", PAIR)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    write(tmp_path / ".ipynb_checkpoints", "a.jsonl", PAIR)
+    (tmp_path / "._a.jsonl").write_bytes(b"\0\5\26\7")
+    assert len(sets.instructions(str(tmp_path))) == 1
 
 
 def test_the_context_of_dolly_precedes_its_instruction(
@@ -237,6 +288,9 @@ LONG = "x" * 200_000
     ("name", "told", "words"),
     [
         ("a.jsonl", [PAIR, "", '{"instruction": '], r"a\.jsonl, line 3: not valid JSON"),
+        ("a.jsonl", [PAIR, '{"prompt": "\\udc00", "completion": ""}'], r"line 2: .*udc00"),
+        ("a.jsonl", ['{"prompt": "a", "prompt": "b", "completion": ""}'], "'prompt' stands twice"),
+        ("a.jsonl", ["[" * 100_000], "line 1: not valid JSON"),
         ("a.jsonl", [PAIR, {"text": "x"}], r"a\.jsonl, line 2: no pair of keys instruction, resp"),
         ("a.jsonl", [[1, 2]], r"a\.jsonl, line 1: no pair of keys"),
         ("a.jsonl", [], r"a\.jsonl is empty"),
@@ -259,8 +313,14 @@ def test_long_cells_are_read(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(json.dumps(PAIR).encode() + b'\n{"prompt": "caf\xe9"}\n')
-    with pytest.raises(InputError, match=r"a\.jsonl"):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2: the byte 0xe9"):
         sets.instructions(str(tmp_path / "a.jsonl"))
+    for encoding in ("utf-16", "utf-16-le"):
+        (tmp_path / "a.jsonl").write_text(json.dumps(PAIR), encoding)
+        with pytest.raises(InputError, match=r"a\.jsonl, line 1"):
+            sets.instructions(str(tmp_path / "a.jsonl"))
+    (tmp_path / "a.jsonl").write_text(json.dumps(PAIR), "utf-8-sig")
+    assert sets.instructions(str(tmp_path / "a.jsonl"))["response"].tolist() == ["Hello."]
 
 
 def test_unknown_instruction_data_is_explained(tmp_path: Path) -> None:

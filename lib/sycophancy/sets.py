@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sycophancy import embedded, puzzles, world
 from sycophancy.errors import InputError, unknown
+from sycophancy.reading import as_text, is_null, json_lines, lines, read_text
 
 DATA = ("embedded", "tfds")
 QUESTIONS_PER_TASK = 15  # of each embedded reasoning task, where no other number is asked for
@@ -117,8 +120,8 @@ def instructions(
     laboratory's world), or the path of a file or folder: jsonl
     with the keys of Dolly (a context precedes its instruction), P3 or Flan, or Flan's tsv of
     question, answer and rationale (chain of thought: the answer follows its rationale). Pairs
-    without a text on either side are dropped. Raises InputError naming file and line of what is
-    broken.
+    without a text on either side are left out, see `whole_pairs`. Raises InputError naming file and
+    line of what is broken.
     """
     if data == "embedded":
         table = pd.DataFrame(embedded.rows("instructions"))
@@ -138,17 +141,44 @@ def instructions(
         )
     else:
         table = pd.concat([read_file(path) for path in files(data)], ignore_index=True)
-    table = table[["instruction", "response", "category"]]
-    full = table["instruction"].str.strip().ne("") & table["response"].str.strip().ne("")
-    return table[full].reset_index(drop=True)
+    return whole_pairs(table[["instruction", "response", "category"]], data)
+
+
+def whole_pairs(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the pairs of instruction and response that have a text on both sides.
+
+    What is left out for the lack of one (empty, None or NaN) is counted in a warning. Raises
+    InputError, which calls the table `name`, for other values that are no text and where no pair
+    is left.
+    """
+    whole = np.ones(len(table), dtype=bool)
+    for column in ("instruction", "response"):
+        for row, value in enumerate(table[column]):
+            if not is_null(value):
+                as_text(value, f"{name}, pair {row + 1}", f"the {column}")
+            whole[row] &= not is_null(value) and bool(value.strip())
+    if not whole.all():
+        warnings.warn(
+            f"{name}: {(~whole).sum():,} of {len(whole):,} pairs have no text on one side and are "
+            "left out",
+            stacklevel=2,
+        )
+    if len(whole) and not whole.any():
+        raise InputError(f"{name} has no pair with a text on both sides: give other instructions.")
+    return table[whole].reset_index(drop=True)
 
 
 def files(data: str) -> list[Path]:
-    """Return the instruction files at a path; InputError where there are none."""
+    """Return the instruction files at a path, hidden ones in a folder left out.
+
+    Raises InputError where there are none.
+    """
     path = Path(data).expanduser()
-    found = sorted(p for p in path.rglob("*") if p.suffix in (".jsonl", ".tsv") and p.is_file())
-    if path.is_file():
-        found = [path]
+    found = [path] if path.is_file() else sorted(
+        inside for inside in path.rglob("*")
+        if inside.suffix in (".jsonl", ".tsv") and inside.is_file()
+        and not any(part.startswith(".") for part in inside.relative_to(path).parts)
+    )  # fmt: skip
     if not found:
         raise InputError(
             f"Unknown instruction data {data!r}: use {', '.join(INSTRUCTIONS)}, or the path of a "
@@ -158,15 +188,16 @@ def files(data: str) -> list[Path]:
 
 
 def read_file(path: Path) -> pd.DataFrame:
-    """Return the pairs of one jsonl or tsv file; blank lines are passed over."""
-    read = from_cells if path.suffix == ".tsv" else from_json
-    try:
-        # only a newline ends a line: other signs, such as a carriage return, stand inside a text
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            found = [read(path, n, line.rstrip("\r\n")) for n, line in enumerate(file, 1)
-                     if line.strip()]  # fmt: skip
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not UTF-8 text ({error}): save it as UTF-8.") from error
+    """Return the pairs of one jsonl or tsv file; blank lines are passed over.
+
+    Only a newline ends a line: other signs, such as a carriage return, stand inside a text.
+    """
+    text = read_text(path)
+    if path.suffix == ".tsv":
+        found = [from_cells(path, number, line.rstrip("\r"))
+                 for number, line in enumerate(lines(text), 1) if line.strip()]  # fmt: skip
+    else:
+        found = [from_json(path, *numbered) for numbered in json_lines(text, path.name)]
     if not found:
         raise InputError(f"{path} is empty: give a file with at least one pair.")
     return pd.DataFrame(found)
@@ -175,35 +206,35 @@ def read_file(path: Path) -> pd.DataFrame:
 def from_cells(path: Path, number: int, line: str) -> dict[str, str]:
     """Return one line of a Flan chain-of-thought file: question, answer, rationale."""
     cells = [cell.replace("\\n", "\n") for cell in line.split("\t")]
+    while len(cells) > 2 and not cells[-1].strip():  # a tab at the end
+        cells.pop()
     if len(cells) not in (2, 3):
         raise InputError(
             f"{path.name}, line {number}: {len(cells)} columns instead of question, answer and "
-            "(optional) rationale, separated by tabs."
+            "(optional) rationale, separated by tabs: mend the line."
         )
     question, answer, *rationale = cells
-    said = f"{rationale[0]} So the answer is {answer}." if rationale else answer
-    return {"instruction": question, "response": said, "category": path.stem}
+    told = f"{rationale[0]} So the answer is {answer}." if rationale and answer.strip() else answer
+    return {"instruction": question, "response": told, "category": path.stem}
 
 
-def from_json(path: Path, number: int, line: str) -> dict[str, str]:
+def from_json(path: Path, number: int, content: Any) -> dict[str, str]:
     """Return one line of a jsonl file."""
     where = f"{path.name}, line {number}"
-    try:
-        content = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where}: not valid JSON ({error}).") from error
     for asked, answered in PAIRS:
         if isinstance(content, dict) and asked in content and answered in content:
             # Dolly's context is told apart from the instruction, the others ask in full
-            context = content.get("context") if asked == "instruction" else None
-            told = to_text(f"{where}, {asked}", content[asked])
+            known = [asked, answered, "category", "template"]
+            known += ["context"] if asked == "instruction" else []
+            text = {key: to_text(where, key, content.get(key)) for key in known}
+            told = in_context(text.get("context", ""), text[asked]) if text[asked].strip() else ""
             return {
-                "instruction": in_context(to_text(f"{where}, context", context), told),
-                "response": to_text(f"{where}, {answered}", content[answered]),
-                "category": str(content.get("category") or content.get("template") or path.stem),
+                "instruction": told,
+                "response": text[answered],
+                "category": text["category"] or text["template"] or path.stem,
             }
     keys = " or ".join(f"{one}, {two}" for one, two in PAIRS)
-    raise InputError(f"{where}: no pair of keys {keys}.")
+    raise InputError(f"{where}: no pair of keys {keys}: mend or remove the line.")
 
 
 def in_context(context: str, instruction: str) -> str:
@@ -211,8 +242,12 @@ def in_context(context: str, instruction: str) -> str:
     return f"{context}\n\n{instruction}" if context.strip() else instruction
 
 
-def to_text(where: str, value: Any) -> str:
-    """Return a value of JSON as text: null as none, numbers in digits; InputError for others."""
-    if isinstance(value, list | dict):
-        raise InputError(f"{where}: {value!r:.60} is not a text: give one text a key.")
-    return "" if value is None else str(value)
+def to_text(where: str, key: str, value: Any) -> str:
+    """Return a value of JSON as text: null and NaN as none, other numbers in digits.
+
+    Raises InputError for everything else that is no text.
+    """
+    if is_null(value):
+        return ""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number and math.isfinite(value) else as_text(value, where, key)

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -113,6 +114,34 @@ def question_ids(tasks: Iterable[str], texts: Iterable[str]) -> list[str]:
         name = f"{task}/{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
         seen[name] = seen.get(name, 0) + 1
         out.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return out
+
+
+def alike(*texts: str) -> str:
+    """Return texts as one, in a form in which case and white space tell nothing apart."""
+    return "\0".join(" ".join(text.split()).casefold() for text in texts)
+
+
+def without_own(
+    table: pd.DataFrame, asked: Sequence[str], shown: Mapping[str, Sequence[tuple[str, str]]]
+) -> list[list[str]]:
+    """Return the worked examples of each question of `table`, that of the same question left out.
+
+    `asked` are the questions and `shown` {task: (question, example)}, both questions as by `alike`.
+    How many lose an example, and in which tasks, is said in a warning: they would be asked right
+    after their own answer.
+    """
+    pairs = list(zip(table["task"], asked, strict=True))
+    out = [[text for question, text in shown[task] if question != own] for task, own in pairs]
+    short = [
+        task for (task, _), left in zip(pairs, out, strict=True) if len(left) < len(shown[task])
+    ]
+    if short:
+        warnings.warn(
+            f"{len(short)} questions of {', '.join(sorted(set(short)))} are among their own worked "
+            "examples: they are asked without that example",
+            stacklevel=3,
+        )
     return out
 
 

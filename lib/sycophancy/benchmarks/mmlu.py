@@ -7,19 +7,29 @@ the subject, where the authors' own code has two). Step by step they are those o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sycophancy.benchmarks.items import STEPS, Render, each, question_ids, sample, to_items
+from sycophancy.benchmarks.items import (
+    STEPS,
+    Render,
+    alike,
+    each,
+    question_ids,
+    sample,
+    to_items,
+    without_own,
+)
 from sycophancy.errors import InputError
+from sycophancy.reading import as_text, read_object
 
 HEADER = "The following are multiple choice questions (with answers) about {subject}.\n\n"
 LETTERS = ("A", "B", "C", "D")
 ANSWER = "Answer:"
+WORKED = "\nA:"  # where the answer of a worked example begins
 STOP = "\nQ:"  # the next question that a model asks itself
 MOST_SHOTS = 5  # MMLU's development split has five questions a subject
 
@@ -63,14 +73,16 @@ def items(
         else []
         for subject in table["task"].unique()
     }  # fmt: skip
+    write = listed if chain else unordered
+    keys = [alike(write(row.question, row.choices)) for row in each(table)]
     rows = []
-    for row in each(table):
+    for row, left in zip(each(table), without_own(table, keys, examples), strict=True):
         subject, answer = str(row.task), int(row.answer)
         asked: dict[str, Any] = {
             "suite": "mmlu", "task": subject, "question_id": row.question_id, "source": source,
             "split": split, "format": format, "header": HEADER.format(subject=spoken(subject)),
             "mode": "chain" if chain else "direct", "shots": len(examples[subject]),
-            "examples": examples[subject], "kind": "letter", "options": list(row.choices),
+            "examples": left, "kind": "letter", "options": list(row.choices),
             "target": LETTERS[answer], "chances": 1 / len(LETTERS),
         }  # fmt: skip
         if chain:
@@ -107,8 +119,16 @@ def listed(question: str, choices: Sequence[str]) -> str:
     return f"Q: {question.strip()}\n{' '.join(lettered)}\n"
 
 
-def shown(subject: str, development: pd.DataFrame, shots: int) -> list[str]:
-    """Return the first `shots` development questions of a subject with their answers."""
+def unordered(question: str, choices: Sequence[str]) -> str:
+    """Return a question with its choices in an order that does not depend on how they stand."""
+    return lines(question, sorted(choices, key=alike))
+
+
+def shown(subject: str, development: pd.DataFrame, shots: int) -> list[tuple[str, str]]:
+    """Return the first `shots` development questions of a subject, alone and with their answers.
+
+    Alone they are as by `alike`, see `without_own`.
+    """
     rows = development[development["subject"] == subject].head(shots)
     if len(rows) < shots:
         raise InputError(
@@ -116,13 +136,19 @@ def shown(subject: str, development: pd.DataFrame, shots: int) -> list[str]:
             f"{shots}: lower SHOTS, or leave the subject out."
         )
     return [
-        f"{lines(row.question, row.choices)}{ANSWER} {LETTERS[int(row.answer)]}\n\n"
+        (
+            alike(unordered(row.question, row.choices)),
+            f"{lines(row.question, row.choices)}{ANSWER} {LETTERS[int(row.answer)]}\n\n",
+        )
         for row in each(rows)
     ]
 
 
-def worked_examples(subject: str, worked: Mapping[str, str] | None) -> list[str]:
-    """Return the worked examples of a subject, none where no examples are given at all."""
+def worked_examples(subject: str, worked: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """Return the questions of a subject's worked examples as by `alike`, and the examples.
+
+    There are none where no examples are given at all.
+    """
     if worked is None:
         return []
     found = str(worked.get(subject, "")).partition("Q: ")
@@ -132,24 +158,22 @@ def worked_examples(subject: str, worked: Mapping[str, str] | None) -> list[str]
             f"The worked examples have none for the subject {subject!r}: give a file that covers "
             "it, or none for steps without examples."
         )
-    return [f"Q: {part}\n\n" for part in parts]
+    return [(alike(f"Q: {part.partition(WORKED)[0]}"), f"Q: {part}\n\n") for part in parts]
 
 
 def read_worked(path: str | Path) -> dict[str, str]:
     """Return worked examples from a JSON file {subject: text}, such as Flan's mmlu-cot.json."""
-    try:
-        content = json.loads(Path(path).expanduser().read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read the worked examples {path} ({error}).") from error
-    if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
-        raise InputError(f"{path} is not a JSON object {{subject: text}}: give one text a subject.")
-    return content
+    remedy = "give a JSON object {subject: text} of worked examples"
+    content = read_object(Path(path).expanduser(), remedy)
+    return {key: as_text(text, str(path), f"{key!r}", remedy) for key, text in content.items()}
 
 
 def check_questions(table: pd.DataFrame) -> None:
     """Raise InputError for a question without exactly four choices or a right one among them."""
     for row in each(table):
         where = f"{row.subject}: the question {str(row.question)[:60]!r}"
+        if not str(row.question).strip():
+            raise InputError(f"{where} has no text: correct it or leave it out.")
         if len(row.choices) != len(LETTERS) or not all(map(str.strip, row.choices)):
             raise InputError(
                 f"{where} has {sum(bool(text.strip()) for text in row.choices)} choices instead of "

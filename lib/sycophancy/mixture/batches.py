@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.mixture.mixing import check, from_instructions, require
+from sycophancy.mixture.mixing import check, from_instructions, require, with_texts
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import choose_lengths, chunks, opened, tokenise
 from sycophancy.templates import Chat
@@ -105,6 +105,7 @@ def fitting(
     """Return the instructions whose prompt leaves room for at least one token of the response."""
     check_tokens(model, max_tokens)
     check(format=format, chat=chat)
+    instructions = with_texts(instructions)
     encoded = model.encode(from_instructions(instructions, format, chat)["prompt"].tolist())
     fits = np.array([len(opened(model, ids)) < max_tokens for ids in encoded], dtype=bool)
     return instructions[fits].reset_index(drop=True)

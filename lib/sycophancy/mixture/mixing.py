@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from sycophancy import generate
+from sycophancy import generate, sets
 from sycophancy.errors import InputError
 from sycophancy.templates import LAB_FORMATS, Chat, dialect
 from sycophancy.templates.wording import ASSISTANT, HUMAN
@@ -15,6 +15,7 @@ from sycophancy.templates.wording import ASSISTANT, HUMAN
 RATIO = 5.0  # generated : instruction, the paper's
 KINDS = ("generated", "instruction")
 COLUMNS = ["example_id", "kind", "prompt", "completion", "source"]
+INSTRUCTION = ["instruction", "response", "category"]  # columns of `sets.instructions`
 LARGEST = 10_000_000  # examples in a mixture: more is a slip in the ratio, and fills the memory
 
 
@@ -59,6 +60,8 @@ def mix(
     InputError for a ratio out of range, an `n` below 1 and a side that is needed and empty.
     """
     check(ratio, n, seed=seed, format=format, chat=chat)
+    if instructions is not None and not math.isinf(ratio):
+        instructions = with_texts(instructions)
     sizes = [0 if table is None else len(table) for table in (prompts, instructions)]
     wanted = parts(sizes[0], sizes[1], ratio, n)
     for kind, size, number in zip(KINDS, sizes, wanted, strict=True):
@@ -128,7 +131,7 @@ def from_instructions(
     instructions: pd.DataFrame, format: str = "paper", chat: Chat | None = None
 ) -> pd.DataFrame:
     """Return instruction pairs as examples: a turn of each side, in the format asked for."""
-    own = require(instructions, ["instruction", "response", "category"], "instructions")
+    own = require(instructions, INSTRUCTION, "instructions")
     if format == "chat" and chat is not None:
         asked, answered = own["instruction"].map(chat), own["response"]
     elif format in LAB_FORMATS:
@@ -146,6 +149,12 @@ def from_instructions(
             "source": own["category"].to_numpy(),
         }
     )
+
+
+def with_texts(instructions: pd.DataFrame) -> pd.DataFrame:
+    """Return the instructions that have a text on both sides, see `sets.whole_pairs`."""
+    require(instructions, INSTRUCTION, "instructions")
+    return sets.whole_pairs(instructions, "The instructions")
 
 
 def require(table: pd.DataFrame, columns: list[str], what: str) -> pd.DataFrame:
