@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from math import comb, log
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import mcnemar
 
 from sycophancy import metrics, suites
 from sycophancy.errors import InputError
@@ -349,6 +351,56 @@ def test_flips_are_counted_and_tested_exactly() -> None:
     assert (found["n"], found["right_to_wrong"], found["wrong_to_right"]) == (10, 8, 1)
     assert found["share_flipped"] == pytest.approx(0.9)
     assert found["p_value"] == pytest.approx(2 * (comb(9, 0) + comb(9, 1)) / 2**9)
+
+
+def right_or_wrong(right: np.ndarray, orders: int) -> pd.DataFrame:
+    """Answers as `join` gives them: one row per question and order, 1 where right."""
+    return pd.DataFrame(
+        {
+            "question_id": np.repeat(np.arange(len(right)), orders),
+            "order": np.tile(np.arange(orders), len(right)),
+            "match_correct": right.astype(float).ravel(),
+        }
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 8))
+def test_flips_of_questions_against_every_exchange(seed: int, orders: int, questions: int) -> None:
+    """Brute force: what a question got before and after changes places, or not, in all 2^k ways."""
+    rng = np.random.default_rng(seed)
+    before, after = rng.random((2, questions, orders)) < rng.random((2, questions, 1))
+    found = metrics.flips(right_or_wrong(before, orders), right_or_wrong(after, orders))
+    moved = int(after.sum()) - int(before.sum())
+    at_least = 0
+    for exchanged in itertools.product((False, True), repeat=questions):
+        swap = np.array(exchanged)[:, None]
+        other = np.where(swap, before, after).sum() - np.where(swap, after, before).sum()
+        at_least += abs(int(other)) >= abs(moved)
+    assert found["p_value"] == pytest.approx(at_least / 2**questions)
+    assert found["questions"] == questions and found["n"] == questions * orders
+    assert found["wrong_to_right"] - found["right_to_wrong"] == moved
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 300))
+def test_flips_of_single_answers_are_mcnemars_exact_test(seed: int, questions: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, after = rng.random((2, questions, 1)) < rng.random((2, 1, 1))
+    found = metrics.flips(right_or_wrong(before, 1), right_or_wrong(after, 1))
+    counts = [[int((b & a).sum()) for a in (after, ~after)] for b in (before, ~before)]
+    assert found["p_value"] == pytest.approx(mcnemar(counts, exact=True).pvalue)
+
+
+def test_the_same_flip_in_both_orders_is_one() -> None:
+    """9 of 10 questions flip one way: 2 × 11 / 1,024 by hand, however often each is asked."""
+    before = np.ones((10, 1), dtype=bool)
+    before[0] = False
+    once = metrics.flips(right_or_wrong(before, 1), right_or_wrong(~before, 1))
+    both = before.repeat(2, axis=1)
+    twice = metrics.flips(right_or_wrong(both, 2), right_or_wrong(~both, 2))
+    assert once["p_value"] == twice["p_value"] == pytest.approx(2 * 11 / 1024)
+    assert (twice["n"], twice["questions"], twice["right_to_wrong"]) == (20, 10, 18)
 
 
 def test_flips_need_matching_answers() -> None:

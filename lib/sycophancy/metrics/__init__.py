@@ -17,7 +17,6 @@ from sycophancy.metrics.estimates import (
     agreement,
     both_orders,
     difference,
-    flips,
     join,
     log_odds,
     mean,
@@ -25,6 +24,7 @@ from sycophancy.metrics.estimates import (
     shift_by_question,
     shifts,
 )
+from sycophancy.metrics.mcnemar import flips
 from sycophancy.metrics.table import summary
 from sycophancy.metrics.words import nats, percent
 

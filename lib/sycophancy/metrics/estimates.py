@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.special import logsumexp
-from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy.errors import InputError
@@ -268,29 +267,3 @@ def resampled(
         if np.isfinite([interval.low, interval.high]).all():
             break
     return float(interval.low), float(interval.high)
-
-
-def flips(before: pd.DataFrame, after: pd.DataFrame, target: str = "correct") -> dict[str, Any]:
-    """Return McNemar's exact test on items matched by question, truth, order and wording.
-
-    `before` and `after` come from `join`; an answer is right where the target is the only most
-    probable choice. Raises InputError where nothing matches, or something matches twice.
-    """
-    keys = ["model", "seed", "suite", "question_id", "truth", "order", "answer_format", "format"]
-    keys = [key for key in keys if key in before and key in after]
-    for side in (before, after):
-        if side.duplicated(keys).any():
-            raise InputError(f"Several answers have the same {', '.join(keys)}: select one user.")
-    column = f"match_{target}"
-    both = before[[*keys, column]].merge(after[[*keys, column]], on=keys, suffixes=("_b", "_a"))
-    if both.empty:
-        raise InputError("No question is in both tables: compare answers to the same questions.")
-    was, now = both[f"{column}_b"] == 1, both[f"{column}_a"] == 1
-    counts = [[int((w & n).sum()) for n in (now, ~now)] for w in (was, ~was)]
-    return {
-        "n": len(both),
-        "right_to_wrong": counts[0][1],
-        "wrong_to_right": counts[1][0],
-        "share_flipped": (counts[0][1] + counts[1][0]) / len(both),
-        "p_value": float(mcnemar(counts, exact=True).pvalue),
-    }
