@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from claim_tables import claims_of, rows_of
 from sycophancy import audit, generate, templates
@@ -60,7 +61,7 @@ def test_an_answer_that_follows_the_opinion_is_found(clean: pd.DataFrame) -> Non
     assert value["all", MASKED] > 0.9
     assert value["all", LABEL] < 0.5 + four_errors(500)  # the answers of a unit go together
     p, v = factors_of(planted)["opinion"]
-    assert p < 1e-100 and v == pytest.approx(0.9, abs=0.01)
+    assert p < 1e-30 and v == pytest.approx(0.9, abs=0.01)
     blind = factors_of(planted)
     assert blind["verb"] == pytest.approx((1, 0))
     assert blind["order of answers"][1] < 0.1 and blind["label and verb"][1] < 0.2
@@ -83,9 +84,7 @@ def test_an_answer_that_follows_the_label_of_one_source_is_found(clean: pd.DataF
     assert found(planted, features=[LABEL])["all", LABEL] == pytest.approx(share + (1 - share) / 2)
     factors = factors_of(planted)
     for name in ("label", "label and verb"):
-        assert factors[name][0] < 1e-100 and factors[name][1] == pytest.approx(
-            sqrt(share), abs=0.02
-        )
+        assert factors[name][0] < 1e-30 and factors[name][1] == pytest.approx(sqrt(share), abs=0.02)
     assert factors["verb"] == pytest.approx((1, 0)) and factors["opinion"][1] < 0.1
 
 
@@ -97,8 +96,9 @@ def test_an_answer_given_away_by_the_school_is_found(clean: pd.DataFrame) -> Non
     most = max(planted["agree"].mean(), 1 - planted["agree"].mean())
     for kind in (VERB, LABEL):
         assert value["all", kind] < most + four_errors(len(planted))
-    # a unit has one school, so these 500 units are four times as many prompts: p is too small here
-    assert all(v < 0.15 for name, (_, v) in factors_of(planted).items() if name != "label and verb")
+    # a unit has one school: 500 units, not 2,000 prompts, say that nothing else tells the answer
+    for name, (p, v) in factors_of(planted).items():
+        assert p > 0.01 and (v < 0.15 or name == "label and verb")
 
 
 @pytest.mark.parametrize("recipe", ["labels", "balanced", "placebo"])
@@ -120,7 +120,7 @@ def test_the_original_recipe_is_given_away_by_its_verb() -> None:
     prompts = generate.generate(CLAIMS, 1000, "original", seed=1)
     assert min(found(prompts).values()) >= 0.99
     p, v = factors_of(prompts)["verb"]
-    assert p < 1e-100 and v == pytest.approx(1)
+    assert p < 1e-30 and v == pytest.approx(1)
     assert factors_of(prompts)["label and verb"][1] == pytest.approx(1)
     assert factors_of(prompts)["opinion"] == pytest.approx((1, 0))
 
@@ -140,13 +140,71 @@ def test_rows_by_source_are_those_of_the_source_alone(clean: pd.DataFrame) -> No
         assert alone["value"].tolist() == rows["value"].tolist()
 
 
-def test_the_interval_is_wilsons(clean: pd.DataFrame) -> None:
+def test_the_interval_is_that_of_clustered_standard_errors(clean: pd.DataFrame) -> None:
+    """statsmodels: a least-squares mean with the covariance of units."""
+    follows = clean["unit"] % 10 < 7
+    opinion = clean["user"] == "agrees"
+    planted = clean.assign(agree=clean["truth"].where(~follows, opinion).astype(bool))
+    row = audit.predictability(planted, [VERB]).iloc[0]
+    right = (planted["agree"] == opinion).to_numpy(dtype=float)  # what the classifier learns
+    fit = sm.OLS(right, np.ones(len(right))).fit(
+        cov_type="cluster", cov_kwds={"groups": planted["unit"]}
+    )
+    assert row["value"] == pytest.approx(fit.params[0]) == 0.85
+    assert (row["n"], row["clusters"]) == (2000, 500)
+    assert [row["low"], row["high"]] == pytest.approx(fit.conf_int()[0], abs=0.1 * 4 * fit.bse[0])
+    # 2,000 independent prompts would give an interval that is a third narrower
+    assert fit.bse[0] > 1.15 * sqrt(0.85 * 0.15 / 2000)
+
+
+def test_units_that_all_balance_leave_no_more_than_unseen_ones(clean: pd.DataFrame) -> None:
     row = audit.predictability(clean, [LABEL]).iloc[0]
-    n, z = len(clean), 1.959964
-    half = z * sqrt(0.25 / n + z**2 / (4 * n**2)) / (1 + z**2 / n)  # around a share of one half
-    assert rows_of(row.to_frame().T, "low", "value", "high") == [
-        pytest.approx((0.5 - half, 0.5, 0.5 + half), abs=1e-6)
-    ]
+    unseen = 1.959964**2 / (500 + 1.959964**2)  # Wilson's bound for none of 500 units
+    assert [row["low"], row["value"], row["high"]] == pytest.approx(
+        [0.5 - unseen / 2, 0.5, 0.5 + unseen / 2], abs=1e-6
+    )
+
+
+def test_what_shares_an_input_or_a_unit_is_one_cluster() -> None:
+    prompts = pd.DataFrame(
+        [  # a and b share unit 0, b and c unit 1; d is alone; another source has its own "a"
+            ("x", "a", 0), ("x", "b", 0), ("x", "b", 1), ("x", "c", 1), ("x", "d", 2),
+            ("y", "a", 3), ("y", "a", 4),
+        ],
+        columns=["source", "claim_id", "unit"],
+    ).sample(frac=1, random_state=3)  # fmt: skip
+    number = audit.clusters(prompts).sort_index()
+    assert pd.factorize(number)[0].tolist() == [0, 0, 0, 0, 1, 2, 2]
+
+
+def test_the_test_of_independence_is_statsmodels_score_test() -> None:
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(60), rng.integers(1, 6, 60))
+    factor = rng.integers(0, 3, len(cluster))
+    chance = 0.3 + 0.2 * (factor == 1) + 0.3 * rng.random(60)[cluster]
+    outcome = (rng.random(len(cluster)) < chance).astype(float)
+    design = np.eye(3)[factor]
+    design[:, 0] = 1
+    same = (np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), np.zeros(2))
+    fit = sm.GEE(
+        outcome, design, groups=cluster, family=sm.families.Gaussian(), constraint=same
+    ).fit()
+    wanted = fit.score_test()
+    assert audit.score_test(factor, outcome, cluster) == pytest.approx(
+        (wanted["statistic"], wanted["df"], wanted["p-value"])
+    )
+
+
+def test_what_a_unit_has_alike_is_no_proof(clean: pd.DataFrame) -> None:
+    """Answers drawn for whole units, whose user and order are one: 5 % of p values below 5 %."""
+    units = clean["unit"].max() + 1
+    rng = np.random.default_rng(2)
+    below = []
+    for _ in range(400):
+        drawn = (rng.random(units) < 0.3)[clean["unit"]].astype(float)
+        user = (clean["user"] == "agrees").to_numpy(dtype=int)
+        below.append(audit.score_test(user, drawn, clean["unit"].to_numpy())[2] < 0.05)
+    assert 0.02 < np.mean(below) < 0.085  # 1 in 1,000 beyond
 
 
 def test_masking_leaves_nothing_of_the_text() -> None:
@@ -187,18 +245,23 @@ def test_chi_squared_and_cramers_v_of_a_table_worked_out_by_hand() -> None:
             "user": ["agrees"] * 40 + ["disagrees"] * 40, "order": [0, 1] * 40, "agree": agree,
             "polarity": "positive", "source": "sst2", "recipe": "by hand",
             "shown": ["a"] * 20 + ["b"] * 10 + ["c"] * 10 + ["a"] * 10 + ["b"] * 30,
+            "unit": range(80), "claim_id": range(80),
         }
     )  # fmt: skip
     table: Any = audit.independence(prompts).set_index("tested")
     p = erfc(sqrt(20 / 2))  # the upper tail of chi-squared with one degree of freedom
-    columns = ["chi2", "dof", "p", "cramers_v", "n"]
-    assert table.loc["opinion", columns].tolist() == pytest.approx([20, 1, p, 0.5, 80])
-    assert table.loc["order of answers", columns].tolist() == pytest.approx([0, 1, 1, 0, 80])
-    # a: 30 agree, 0 not; b: 10 and 30; c: 0 and 10; against halves of 15, 20 and 5. With two
-    # degrees of freedom the upper tail is exp(-chi2 / 2).
+    columns = ["chi2", "dof", "p", "cramers_v", "n", "clusters"]
+    assert table.loc["opinion", columns].tolist() == pytest.approx([20, 1, p, 0.5, 80, 80])
+    assert table.loc["order of answers", columns].tolist() == pytest.approx([0, 1, 1, 0, 80, 80])
+    # a: 30 agree, 0 not; b: 10 and 30; c: 0 and 10; against halves of 15, 20 and 5. Every prompt is
+    # half a unit from the mean, so that the estimated variance is Pearson's. With two degrees of
+    # freedom the upper tail is exp(-chi2 / 2).
     label = table.loc["label", columns].tolist()
-    assert label == pytest.approx([2 * (15 + 5 + 5), 2, exp(-25), sqrt(50 / 80), 80])
+    assert label == pytest.approx([2 * (15 + 5 + 5), 2, exp(-25), sqrt(50 / 80), 80, 80])
     assert table.loc["verb", ["chi2", "p", "cramers_v"]].isna().all()
+    # the same prompts twice in each unit: V stays, and so does p
+    twice: Any = audit.independence(pd.concat([prompts, prompts])).set_index("tested")
+    assert twice.loc["label", columns].tolist() == pytest.approx([*label[:4], 160, 80])
 
 
 @pytest.mark.parametrize(("recipe", "units"), [("labels", 6), ("balanced", 5), ("balanced", 9)])

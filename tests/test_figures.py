@@ -271,7 +271,7 @@ def test_filtration_draws_every_share_by_source_and_filter() -> None:
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         "sst2", "cola", "trec"
     ]  # fmt: skip
-    assert "n = 120 prompts" in figure.get_supxlabel()
+    assert "n = 120 prompts; 95 % intervals over inputs" in figure.get_supxlabel()
 
 
 def test_losses_are_drawn_step_by_step_with_their_running_mean() -> None:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2_contingency
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import chi2
+from scipy.stats.contingency import association
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.intervals import SHARE, clustered_mean
 
 MASK = "MASKED"
 FOLDS = 5
@@ -86,8 +90,9 @@ def predictability(
     """Return how well the answer (agree or not) is predicted by what is not the claim.
 
     One row for each of the features and, with `by_source`, each source: recipe, source, features,
-    value (cross-validated accuracy), low, high (95 % Wilson interval over prompts), n, chance
-    (share of the more frequent answer). Folds keep the prompts of a unit together: they balance
+    value (cross-validated accuracy), low, high (95 %, over `clusters`, whose prompts are not
+    independent), n, clusters, interval (how it was made), chance (share of the more
+    frequent answer). Folds keep the prompts of a unit together: they balance
     each other, and a model that has seen one of two twins would expect the opposite of the other
     and score below chance. At most 20,000 prompts are used, whole units drawn with
     `seed`.
@@ -109,28 +114,37 @@ def predictability(
         if part["unit"].nunique() < FOLDS or part["agree"].nunique() < 2:
             continue
         encode, model = FEATURES[name]
-        right = int(
-            (
-                cross_val_predict(
-                    model(), encode(part), part["agree"], groups=part["unit"], cv=GroupKFold(FOLDS)
-                )
-                == part["agree"]
-            ).sum()
+        predicted = cross_val_predict(
+            model(), encode(part), part["agree"], groups=part["unit"], cv=GroupKFold(FOLDS)
         )
-        low, high = proportion_confint(right, len(part), method="wilson")
+        right = (part["agree"] == predicted).astype(float)
+        accuracy = asdict(clustered_mean(right, clusters(part), bounds=SHARE))
         rows.append(
             {
                 "recipe": ", ".join(part["recipe"].astype(str).unique()),
                 "source": source,
                 "features": name,
-                "value": right / len(part),
-                "low": low,
-                "high": high,
-                "n": len(part),
+                **{key: accuracy[key] for key in ("value", "low", "high", "n")},
+                "clusters": accuracy["questions"],
+                "interval": accuracy["interval"],
                 "chance": max(part["agree"].mean(), 1 - part["agree"].mean()),
             }
         )
     return pd.DataFrame(rows)
+
+
+def clusters(prompts: pd.DataFrame) -> pd.Series:
+    """Return for each prompt the number of its cluster: what shares an input or a unit is in one.
+
+    In generated prompts a cluster is a unit. A filter pairs prompts anew, so that an input can be
+    in several units; their prompts are then one cluster.
+    """
+    unit = pd.factorize(prompts["unit"])[0]
+    claim = prompts.groupby(["source", "claim_id"], observed=True).ngroup().to_numpy()
+    nodes = unit.max() + 1 + claim.max() + 1
+    edges = (unit, unit.max() + 1 + claim)
+    graph = coo_array((np.ones(len(prompts)), edges), (nodes, nodes))
+    return pd.Series(connected_components(graph, directed=False)[1][unit], prompts.index)
 
 
 def sample_units(prompts: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
@@ -153,14 +167,15 @@ TESTED: dict[str, Sequence[str]] = {
 
 
 def independence(prompts: pd.DataFrame) -> pd.DataFrame:
-    """Return a chi-squared test of the answer against each thing that is not the claim.
+    """Return a test of the answer's independence from each thing that is not the claim.
 
-    Columns: recipe, tested, chi2, dof, p, cramers_v (0: independent, 1: it gives the answer
-    away), n. A factor with one value only, such as the verb in `labels`, has nothing to test: p is
-    missing.
+    Columns: recipe, tested, chi2, dof, p (`score_test` over `clusters`), cramers_v (of the prompts;
+    0: independent, 1: it gives the answer away), n, clusters. A factor with one value only, such as
+    the verb in `labels`, has nothing to test: p is missing.
     """
     rows: list[dict[str, Any]] = []
     recipe = ", ".join(prompts["recipe"].astype(str).unique())
+    cluster = clusters(prompts).to_numpy()
     for name, columns in TESTED.items():
         values = prompts[list(columns)].astype(str).agg(" | ".join, axis=1)
         counts = pd.crosstab(values, prompts["agree"])
@@ -168,8 +183,33 @@ def independence(prompts: pd.DataFrame) -> pd.DataFrame:
         if min(counts.shape) < 2:
             row |= {"chi2": np.nan, "dof": 0, "p": np.nan, "cramers_v": np.nan}
         else:
-            chi2, p, dof, _ = chi2_contingency(counts, correction=False)
-            v = np.sqrt(chi2 / (len(prompts) * (min(counts.shape) - 1)))
-            row |= {"chi2": chi2, "dof": dof, "p": p, "cramers_v": v}
-        rows.append({**row, "n": len(prompts)})
+            statistic, dof, p = score_test(
+                pd.factorize(values)[0], prompts["agree"].to_numpy(dtype=float), cluster
+            )
+            v = association(counts.to_numpy(), method="cramer")
+            row |= {"chi2": statistic, "dof": dof, "p": p, "cramers_v": v}
+        rows.append({**row, "n": len(prompts), "clusters": len(np.unique(cluster))})
     return pd.DataFrame(rows)
+
+
+def score_test(
+    factor: np.ndarray, outcome: np.ndarray, cluster: np.ndarray
+) -> tuple[float, int, float]:
+    """Return chi-squared, degrees of freedom and p of a test that `outcome` ignores a factor.
+
+    `factor` and `cluster` are numbers from 0 on, one a row. This is the score test of generalised
+    estimating equations with independent working correlation: rows of one cluster may depend on
+    each other in any way. Of rows that are clusters of their own it is Pearson's test but for the
+    variance, which is estimated. Directions in which no cluster varies are not counted in the
+    degrees of freedom; with none at all, factor and outcome are balanced in every cluster: p is 1.
+    """
+    share = np.bincount(factor) / len(factor)
+    deviation = outcome - outcome.mean()
+    scores = np.zeros((cluster.max() + 1, len(share)))
+    np.add.at(scores, (cluster, factor), deviation)
+    scores -= np.outer(scores.sum(axis=1), share)
+    spread, directions = np.linalg.eigh(scores.T @ scores)
+    varies = spread > 1e-9
+    total = scores.sum(axis=0) @ directions[:, varies]
+    statistic, dof = float((total**2 / spread[varies]).sum()), int(varies.sum())
+    return statistic, dof, float(chi2.sf(statistic, dof)) if dof else 1.0

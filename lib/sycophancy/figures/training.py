@@ -51,7 +51,8 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
         )
         sns.despine(figure)
         asked = shares[(shares["metric"] == metrics[0]) & (shares["filter"] == kinds[0])]
-        text = f"{model}, recipe {recipe}, n = {asked['n'].sum():,} prompts; 95 % Wilson intervals"
+        size = f"n = {asked['n'].sum():,} prompts; 95 % intervals over inputs"
+        text = f"{model}, recipe {recipe}, {size}"
         if places == [SOURCE]:
             text = f"{LABORATORY}\n{text}"
         figure.supxlabel(text, fontsize=6, color=".3")

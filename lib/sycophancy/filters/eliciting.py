@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy import scoring, templates
 from sycophancy.errors import InputError
 from sycophancy.filters.asking import TIE, OnProgress
+from sycophancy.intervals import SHARE, clustered_mean
 from sycophancy.models import LanguageModel
 from sycophancy.suites import claim_items
 from sycophancy.suites.items import check_names
@@ -33,7 +34,7 @@ def elicit(
     Each claim of `table` is asked without an opinion, in positive wording, with its right label and
     with a wrong one drawn by `seed`, in both orders, which are averaged. One row for each format
     and answer format: value (share of inputs whose right label has the larger log-odds of agreeing;
-    a tie counts half), low, high (95 % Wilson over inputs), gap (mean difference of the log-odds in
+    a tie counts half), low, high (95 %, over inputs), gap (mean difference of the log-odds in
     nats), n (inputs), chosen (the largest value, ties by the larger gap, then the first). The
     format chat is left out for a model without a chat template. Raises InputError for claims that
     are not of the development split: a format chosen on the test split would flatter the model.
@@ -69,9 +70,9 @@ def elicit(
     gaps = both[True] - both[False]
     rows = []
     for (name, answer_format), gap in gaps.groupby(keys[:2], sort=False):
-        wins = float((gap > TIE).sum() + (gap.abs() <= TIE).sum() / 2)
-        low, high = proportion_confint(wins, len(gap), method="wilson")
-        row = {"format": name, "answer_format": answer_format, "value": wins / len(gap)}
-        rows.append({**row, "low": low, "high": high, "gap": gap.mean(), "n": len(gap)})
+        wins = (gap > TIE) + (gap.abs() <= TIE) / 2
+        won = clustered_mean(wins, np.arange(len(wins)), bounds=SHARE)
+        row = {"format": name, "answer_format": answer_format, "gap": gap.mean(), "n": won.n}
+        rows.append({**row, "value": won.value, "low": won.low, "high": won.high})
     best = max(range(len(rows)), key=lambda i: (rows[i]["value"], rows[i]["gap"]))
     return pd.DataFrame(rows).assign(chosen=[i == best for i in range(len(rows))])[COLUMNS]

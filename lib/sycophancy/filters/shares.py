@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.filters.asking import INPUT
+from sycophancy.intervals import SHARE, clustered_mean
 
 BY = ("source", "truth", "polarity")
+NUMBERS = ["value", "low", "high", "n", "inputs", "interval"]
 
 
 def share_kept(asked: pd.DataFrame, by: Sequence[str] = ("source",)) -> pd.DataFrame:
@@ -19,9 +21,10 @@ def share_kept(asked: pd.DataFrame, by: Sequence[str] = ("source",)) -> pd.DataF
 
     One row for each filter, combination of the columns `by` (source, truth, polarity; none of them:
     one row over everything) and metric, "kept" or "right". Columns: filter, source, truth, polarity
-    ("all" where a row covers all of them), metric, value, low, high (95 % Wilson), n. `paired`
-    decides on inputs, so its "kept" counts an input once, however many prompts it has. A filter
-    that asks nothing has no "right".
+    ("all" where a row covers all of them), metric, value, low, high (95 %, over inputs: prompts
+    about one input are not independent), n, inputs, interval (how it was made).
+    `paired` decides on inputs, so its "kept" counts an input once, however many prompts it has. A
+    filter that asks nothing has no "right".
     """
     if isinstance(by, str):
         raise InputError(f"by is the text {by!r}: give a list, such as [{by!r}].")
@@ -34,14 +37,14 @@ def share_kept(asked: pd.DataFrame, by: Sequence[str] = ("source",)) -> pd.DataF
     rows = []
     for values, part in named.assign(truth=truth).groupby(keys, sort=False):
         place = dict.fromkeys(BY, "all") | dict(zip(keys, values, strict=True))
-        inputs = part.drop_duplicates(INPUT) if place["filter"] == "paired" else part
-        for metric, hits in (("kept", inputs["kept"]), ("right", part["right"].dropna())):
-            if len(hits):
-                count, n = int(hits.sum()), len(hits)
-                low, high = proportion_confint(count, n, method="wilson")
-                numbers = {"value": count / n, "low": low, "high": high, "n": n}
-                rows.append({**place, "metric": metric, **numbers})
-    return pd.DataFrame(rows, columns=["filter", *BY, "metric", "value", "low", "high", "n"])
+        once = part.drop_duplicates(INPUT) if place["filter"] == "paired" else part
+        for metric, judged in (("kept", once), ("right", part[part["right"].notna()])):
+            if len(judged):
+                hits = judged[metric].astype(float)
+                inputs = judged.groupby(INPUT, sort=False).ngroup()
+                share = asdict(clustered_mean(hits, inputs, bounds=SHARE))
+                rows.append({**place, "metric": metric, **share, "inputs": share["questions"]})
+    return pd.DataFrame(rows, columns=["filter", *BY, "metric", *NUMBERS])
 
 
 def overlap(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
