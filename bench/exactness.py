@@ -3,7 +3,8 @@
 Usage: python -m bench.exactness [--model smollm2_135m_instruct --sums 20]
 
 For both number formats: the differences of log-probabilities between passes that share tokens and
-the plain one, on random tokens, and whether the passes are used. Then addition prompts scored in
+the plain one, on random tokens, beside those between the plain one and float32 throughout, and
+whether the passes are used. Then addition prompts scored in
 both: differences of the log-odds of an item, and of the opinion shift.
 """
 
@@ -15,7 +16,7 @@ import gc
 import numpy as np
 
 from sycophancy import metrics, models, runs, scoring, suites
-from sycophancy.scoring import cached, packed
+from sycophancy.scoring import cached, exactness, packed
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
     parser.add_argument("--model", default=models.DEFAULT)
     parser.add_argument("--sums", type=int, default=20)
     options = parser.parse_args()
-    print(f"{options.model}, {runs.device()}: |shared - plain| in nats")
+    print(f"{options.model}, {runs.device()}: |shared - plain| in nats, at most "
+          f"{exactness.RATIO:g} times what rounding does to the plain pass")  # fmt: skip
     odds, shifts = {}, {}
     for dtype in ("float32", "bfloat16"):
         model = models.load(options.model, dtype)
@@ -31,9 +33,11 @@ def main() -> None:
             "packed": packed.differences(model, 4, 256),
             "behind a cache": cached.differences(model),
         }
-        for way, found in gaps.items():
-            verdict = "used" if cached.within_tolerance(model, found) else "not used"
-            print(f"  {dtype} {way}: mean {found.mean():.1e}, most {found.max():.1e}, {verdict}")
+        for way, gap in gaps.items():
+            found, rounding = gap.found, gap.rounding
+            print(f"  {dtype} {way}: mean {found.mean():.1e}, most {found.max():.1e}; rounding: "
+                  f"mean {rounding.mean():.1e}, most {rounding.max():.1e}; "
+                  f"{'used' if gap.exact else 'not used'}")  # fmt: skip
         items = suites.additions(
             n=options.sums, seed=0, answer_formats=("statement",), chat=model.chat
         )

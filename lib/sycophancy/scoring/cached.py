@@ -17,18 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from sycophancy.models import LanguageModel, families
+from sycophancy.scoring.exactness import Differences, compare
 from sycophancy.scoring.forward import (
     architecture,
     kept,
     log_probabilities,
-    make_forward,
     on_weights,
     shared,
     with_weights,
 )
 
-TOLERANCE = 1e-4  # nats, for any token, in float32 on a CPU
-ROUGH = 0.1  # nats, mean over tokens, where rounding alone makes differences of this kind
 WINDOW = 4096  # the check reaches over sliding windows up to this length
 _exact: dict[str, bool] = {}
 
@@ -128,15 +126,14 @@ def causal_task(model: LanguageModel) -> tuple[Any, Callable[[Any], Any]]:
 def exact(model: LanguageModel) -> bool:
     """Return whether the passes with a cache give what the plain forward pass gives.
 
-    Found out once a model and process, on random tokens that reach over a sliding window: within
-    TOLERANCE in float32 on a CPU; elsewhere rounding is coarser, and ROUGH tells it from an error.
+    Found out once a model and process, on random tokens that reach over a sliding window
+    (`exactness`).
     """
     if model.fingerprint not in _exact:
         try:
-            gaps = differences(model)
+            _exact[model.fingerprint] = differences(model).exact
         except Exception:  # a family without the pass fails in its own way; it has the plain one
-            gaps = np.array([np.inf])
-        _exact[model.fingerprint] = within_tolerance(model, gaps)
+            _exact[model.fingerprint] = False
     return _exact[model.fingerprint]
 
 
@@ -146,14 +143,8 @@ def sliding_window(backbone: Any) -> int:
     return max(getattr(backbone, name, None) or 0 for name in names)
 
 
-def within_tolerance(model: LanguageModel, gaps: np.ndarray) -> bool:
-    """Return whether differences of log-probabilities come from rounding."""
-    precise = jax.default_backend() == "cpu" and model.backbone.compute_dtype == "float32"
-    return bool(gaps.max() <= TOLERANCE if precise else gaps.mean() <= ROUGH)
-
-
-def differences(model: LanguageModel) -> np.ndarray:
-    """Return |cached - plain| log-probabilities of two trunks with two branches each."""
+def differences(model: LanguageModel) -> Differences:
+    """Return cached against plain log-probabilities of two trunks with two branches each."""
     window = sliding_window(model.backbone)
     long = (window if window <= WINDOW else 0) + 16
     starts, more = np.array([long, long - 5], np.int32), 5
@@ -176,7 +167,8 @@ def differences(model: LanguageModel) -> np.ndarray:
     places = np.concatenate([at_end[:, None].repeat(2, axis=1), after.repeat(2, axis=1)], axis=2)
     wanted = np.concatenate([first[:, None].repeat(2, axis=1), targets], axis=2)
     rows = (ids, np.ones_like(ids), places, wanted)
-    plain = make_forward(model)(*(x.reshape(4, -1).astype(np.int32) for x in rows))
-    plain = np.asarray(plain).reshape(2, 2, more + 1)
-    gaps = [plain[:, 0, 0] - np.asarray(trunks)[:, 0], plain[:, :, 1:] - grown]
-    return np.abs(np.concatenate([gap.reshape(-1) for gap in gaps]))
+    at_ends = np.asarray(trunks)[:, None].repeat(2, axis=1)
+    checked = np.concatenate([at_ends, grown], axis=2)
+    return compare(
+        model, checked.reshape(4, -1), tuple(x.reshape(4, -1).astype(np.int32) for x in rows)
+    )

@@ -17,12 +17,12 @@ import keras_hub
 import numpy as np
 
 from sycophancy.models import LanguageModel
-from sycophancy.scoring.cached import sliding_window, within_tolerance
+from sycophancy.scoring.cached import sliding_window
+from sycophancy.scoring.exactness import Differences, compare
 from sycophancy.scoring.forward import (
     architecture,
     kept,
     logits,
-    make_forward,
     on_weights,
     shared,
     with_weights,
@@ -106,22 +106,21 @@ def packed_exact(model: LanguageModel, size: int, length: int) -> bool:
     def find() -> bool:
         """Compare."""
         try:
-            gaps = differences(model, size, length)
+            return differences(model, size, length).exact
         except Exception:  # a family that works in its own way; it has the plain pass
             return False
-        return within_tolerance(model, gaps)
 
     return shared(("packed", architecture(model.backbone), length), find)
 
 
-def differences(model: LanguageModel, size: int, length: int) -> np.ndarray:
-    """Return |packed - plain| log-probabilities of two trees of two levels, filling a sequence.
+def differences(model: LanguageModel, size: int, length: int) -> Differences:
+    """Return packed against plain log-probabilities of two trees of two levels, filling a sequence.
 
     Infinite under a sliding window shorter than a sequence: it counts slots, whatever mask is
     given, and would hide tokens where one tree fills the sequence.
     """
     if 0 < sliding_window(model.backbone) < length:
-        return np.array([np.inf])
+        return Differences(np.array([np.inf]), np.zeros(1))
     vocabulary = model.backbone.token_embedding.input_dim
     rng = np.random.default_rng(0)
     stem, branch = length // 8, max(1, length // 16)  # 2 × (stem + 2 × (branch + 2 × branch)) fit
@@ -143,5 +142,5 @@ def differences(model: LanguageModel, size: int, length: int) -> np.ndarray:
     arrays, found = packed_arrays([tree], size, length, room_for([tree]))
     values = np.asarray(make_packed(model)(*arrays))
     order = sorted(range(8), key=lambda i: rows[i].ids)
-    plain = np.asarray(make_forward(model)(ids, np.ones_like(ids), places, targets))[order]
-    return np.abs(values[np.array(found[0])] - plain).reshape(-1)
+    inputs = (ids, np.ones_like(ids), places, targets)
+    return compare(model, values[np.array(found[0])], tuple(x[order] for x in inputs))
