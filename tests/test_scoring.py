@@ -183,11 +183,11 @@ def test_no_items_have_no_scores(tiny: LanguageModel) -> None:
 
 def test_a_damaged_store_is_thrown_away_and_made_again(tiny: LanguageModel, tmp_path: Path) -> None:
     scores, cost = scoring.score(tiny, make_items(), store=tmp_path)
-    (path,) = tmp_path.rglob("*.parquet")
+    path, *_ = tmp_path.rglob("*.parquet")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.warns(UserWarning, match=rf"{path.name} is damaged .*: it is thrown away"):
         again, computed = scoring.score(tiny, make_items(), store=tmp_path)
-    assert again.equals(scores) and computed.tokens == cost.tokens
+    assert again.equals(scores) and 0 < computed.tokens <= cost.tokens
     assert scoring.score(tiny, make_items(), store=tmp_path)[1].tokens == 0
 
 
