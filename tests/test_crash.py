@@ -15,14 +15,17 @@ from sycophancy import runs
 from sycophancy.errors import InputError
 from workflow import crashtest
 
+CELLS = "03_generate_data,04_filter,05_finetune"  # the last one measures, too
+
 
 @pytest.mark.notebook
 def test_a_batch_that_is_killed_ends_in_what_it_ends_in_undisturbed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert crashtest.main(["--kills", "5", "--seed", "1"]) == 0, capsys.readouterr().out
+    status = crashtest.main(["--kills", "5", "--seed", "1", "--cells", CELLS])
     said = capsys.readouterr().out
     print(said)
+    assert status == 0
     assert "what differed: nothing" in said and "5 kills" in said
     assert "full disks: 1; second batches refused: 1" in said
 
@@ -65,7 +68,7 @@ def test_a_file_is_cut_at_a_random_place(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_small_one_or_a_limit(tmp_path: Path) -> None:
     with crashtest.disk() as (folder, small):
-        checkout = crashtest.Checkout(folder, small)
+        checkout = crashtest.Checkout(folder, small, [])
         with checkout.full(1000) as most_bytes:
             if most_bytes is None:
                 with pytest.raises(InputError, match="make room"):
@@ -73,3 +76,13 @@ def test_a_full_disk_is_a_small_one_or_a_limit(tmp_path: Path) -> None:
             assert (most_bytes is None) == small and most_bytes in (None, 1000)
         runs.write_json(checkout.folder / "x.json", "x" * 20_000)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [("--kills=0", "KILLS is 0"), ("--cells=05", "Unknown cell '05'")]
+)
+def test_what_cannot_be_killed_is_refused(
+    given: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert crashtest.main([given]) == 2
+    assert message in capsys.readouterr().err

@@ -34,7 +34,7 @@ import psutil
 import yaml
 from safetensors.numpy import load_file
 
-from sycophancy.errors import InputError
+from sycophancy.errors import InputError, unknown
 from workflow import grid, stopping
 from workflow.grid import ROOT
 
@@ -127,8 +127,8 @@ def disk() -> Iterator[tuple[Path, bool]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def copy_checkout(folder: Path) -> None:
-    """Write what a batch needs into a folder, with the profile of this test."""
+def copy_checkout(folder: Path, keys: Sequence[str]) -> None:
+    """Write what a batch needs into a folder, with a profile of some of the CELLS."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -137,7 +137,7 @@ def copy_checkout(folder: Path) -> None:
         else:
             shutil.copy2(source, folder / name)
     smoke = grid.load("smoke")["notebooks"]
-    cells = {key: {**smoke[key], **given} for key, given in CELLS.items()}
+    cells = {key: {**smoke[key], **CELLS[key]} for key in keys}
     profile = {"publish": False, "notebooks": cells}
     path = folder / "workflow" / "profiles" / f"{PROFILE}.yaml"
     path.write_text(yaml.safe_dump(profile, sort_keys=False), encoding="utf-8")
@@ -172,12 +172,12 @@ class Started:
 class Checkout:
     """The copy, and the batches that run in it."""
 
-    def __init__(self, folder: Path, small: bool) -> None:
+    def __init__(self, folder: Path, small: bool, keys: Sequence[str]) -> None:
         self.folder, self._small = folder / "checkout", small
         self._filler = folder / "filler"
         self.runs = self.folder / "runs" / PROFILE
         self.folder.mkdir()
-        copy_checkout(self.folder)
+        copy_checkout(self.folder, keys)
 
     def start(self, most_bytes: int | None = None) -> Started:
         """Start a batch in a session of its own, where a file may have `most_bytes`."""
@@ -412,17 +412,32 @@ class Test:
         print(f"{done:3} of {self.kills}  {kill.role:15} {where:60} {left} left", flush=True)
 
 
+def check(kills: int, keys: Sequence[str]) -> None:
+    """Raise InputError for no kills, and a cell that is none of CELLS."""
+    if kills < 1:
+        raise InputError(f"KILLS is {kills}: give a number from 1 on.")
+    for key in keys:
+        if key not in CELLS:
+            raise unknown("cell", key, CELLS)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cells", default=",".join(CELLS), help="those of the batch")
     options = parser.parse_args(arguments)
-    if options.kills < 1:
-        raise InputError(f"KILLS is {options.kills}: give a number from 1 on.")
+    keys = options.cells.split(",")
+    try:
+        check(options.kills, keys)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     with disk() as (folder, small):
         if not small:
             print("No small disk can be mounted here: files that grow stand for a full one.")
-        report = Test(Checkout(folder, small), options.kills, options.seed).run()
+        checkout = Checkout(folder, small, keys)
+        report = Test(checkout, options.kills, options.seed).run()
     print("\n".join(report.lines()))
     return 1 if report.wrong else 0
 
