@@ -39,6 +39,7 @@ active:
 # The stamp is written last: an interrupted installation starts again.
 $(VENV)/ready: requirements.lock pyproject.toml
 	@"$$PYTHON" -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: run make PYTHON=python3.11 (or 3.12, 3.13)." % v)'
+	@case "$$PWD" in *[{}:\$$]*) echo "The path of this checkout, $$PWD, holds {, }, : or \$$, which Python's installers cannot read: move or rename it." >&2; exit 1;; esac
 	@test -z "$$VIRTUAL_ENV$$CONDA_PREFIX" || python workflow/active.py || true
 	@echo "Installing the pinned packages into $(VENV) (about 3 GB; some minutes, once)"
 	@test -x $(VENV)/bin/python || "$$PYTHON" -m venv $(VENV)

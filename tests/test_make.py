@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -33,7 +34,7 @@ EOF
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout at an odd path, with a .venv whose python writes down what it is asked."""
-    folder = tmp_path / ODD
+    folder = tmp_path / re.sub(r"[${}]", "", ODD)
     (folder / "workflow").mkdir(parents=True)
     (folder / "lib" / "sycophancy").mkdir(parents=True)
     (folder / "lib" / "sycophancy" / "__init__.py").write_text("")
@@ -114,6 +115,16 @@ def test_an_installation_works_at_any_path_and_is_kept_up_to_date(checkout: Path
     assert [call[1] for call in called(checkout)[1:]] == [
         "pip", "pip", "workflow.setup_model", "workflow.plan"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a{b}", "a$HOME", "a:b"])
+def test_a_path_that_installers_cannot_read_is_refused(checkout: Path, name: str) -> None:
+    copy = checkout.parent / name
+    shutil.copytree(checkout, copy)
+    (copy / ".venv" / "ready").unlink()
+    done = make(copy, "setup", f"PYTHON={copy / 'fake'}")
+    assert done.returncode != 0 and called(copy)[1:] == []  # its version was asked, no more
+    assert f"The path of this checkout, {copy}, holds {{, }}, : or $" in done.stderr
 
 
 def activated(**more: str) -> dict[str, str]:
