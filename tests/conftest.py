@@ -33,6 +33,13 @@ def embedded() -> models.LanguageModel:
     return models.load("smollm2_135m_instruct")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the embedded model take seconds each: `make check` leaves them out."""
+    for item in items:
+        if "embedded" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def published_figures_stay_as_they_are() -> Iterator[None]:
     """Tests never change what the README shows."""

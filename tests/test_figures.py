@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from sycophancy import audit, claims, figures, generate, metrics, suites, templates
 from sycophancy.errors import InputError
@@ -218,6 +219,18 @@ def test_sources_are_drawn_beside_the_papers_counts() -> None:
     np.testing.assert_array_equal(paper, [np.nan, 250, 66_978])
     kept = counts.set_index("source")["kept"]
     assert list(here) == [kept[name] for name in names] and ax.get_xscale() == "log"
+
+
+def test_a_path_with_dollar_signs_is_no_formula(tmp_path: Path) -> None:
+    name = "/models/a$b_{$ #1"
+    rows = table((name,))
+    figure = figures.save_figure(figures.wrong_additions(rows), tmp_path / "figure", rows)
+    assert any(text.get_text().startswith(f"{name};") for text in figure.findobj(Text))
+    _, counts = claims.claims(["sst2", "cb"])
+    sources = figures.sources(counts, data="embedded")
+    figures.save_figure(sources, tmp_path / "sources", counts)
+    labels = [label.get_text() for label in sources.axes[0].get_xticklabels()]
+    assert "1,000" in labels and not any("$" in label for label in labels)
 
 
 def test_the_composition_is_counted_prompt_by_prompt(prompts: dict[str, pd.DataFrame]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -1335,6 +1336,25 @@ def test_any_path_arrives_as_it_is_in_a_checkout_at_any_path(tmp_path: Path) -> 
     first = run("claims")
     assert run("claims") == first  # the file was written again, as it was
     assert run("other claims", f"OUT_DIR={tmp_path / OUT}") > first
+
+
+@pytest.mark.notebook
+def test_a_notebook_runs_in_a_checkout_at_any_path_on_claims_of_any_name(tmp_path: Path) -> None:
+    """The real notebook 03, as a cell of a batch; make itself is in test_make.py."""
+    copy = snakemake_free_copy(tmp_path / ODD)
+    cells_of = {"03_generate_data": {"MODEL": "tiny_random", "RECIPES": "labels"}}
+    own = yaml.safe_dump({"publish": False, "notebooks": cells_of})
+    (copy / "workflow" / "profiles" / "own.yaml").write_text(own)
+    name = "2024 #é 'x'.csv"
+    (copy / name).write_text(claims_text())
+    out = tmp_path / OUT
+    settings = f"N=1e2 CLAIMS={shlex.quote(name)} OUT_DIR={shlex.quote(str(out))}"
+    done = run_reproduce(copy, "--profile", "own", "--settings", settings)
+    assert done.returncode == 0, done.stderr
+    given = runs.parameters_of(out / "03_generate_data")
+    assert (given["CLAIMS"], given["N"]) == (name, 100)
+    made = pd.read_parquet(out / "03_generate_data" / "prompts_labels.parquet")
+    assert set(made["source"]) == {"2024 #é 'x'"}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ def sources(counts: pd.DataFrame, *, data: str) -> Figure:
             label=f"here ({data})",
         )  # fmt: skip
         ax.set(xscale="log", xlabel="claims to train on")
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.xaxis.set_minor_formatter("")
         ax.set_yticks(places, table["source"])
         ax.margins(y=0.03)
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)

@@ -33,6 +33,7 @@ THEME: Any = {
     "svg.hashsalt": "sycophancy",  # the same values give the same file
     "svg.fonttype": "none",
     "savefig.dpi": 200,
+    "text.parse_math": False,  # a model's path may hold two dollar signs
 }
 
 
