@@ -24,6 +24,7 @@ from joblib.externals.loky.backend import context
 
 from sycophancy import finetune, lab, runs
 from sycophancy.errors import InputError
+from sycophancy.runs import memory
 from sycophancy.world import world
 from workflow import (
     capacity,
@@ -1076,22 +1077,22 @@ def test_a_container_has_the_memory_that_it_is_allowed(
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     groups, two, one = tmp_path / "cgroup", tmp_path / "two", tmp_path / "one"
     files = {2: (two, "memory.max"), 1: (one, "memory.limit_in_bytes")}
-    monkeypatch.setattr(capacity, "GROUPS", groups)
-    monkeypatch.setattr(capacity, "LIMITS", files)
-    assert capacity.memory() == machine  # no such file: another system
+    monkeypatch.setattr(memory, "GROUPS", groups)
+    monkeypatch.setattr(memory, "LIMITS", files)
+    assert memory.total_memory() == machine  # no such file: another system
     (two / "slice" / "job").mkdir(parents=True)
     (one / "job").mkdir(parents=True)
     groups.write_text("0::/slice/job\n")
-    assert capacity.memory() == machine
+    assert memory.total_memory() == machine
     (two / "slice" / "memory.max").write_text("2097152\n")  # of the group above
     (two / "slice" / "job" / "memory.max").write_text("max\n")
-    assert capacity.memory() == 2**21
+    assert memory.total_memory() == 2**21
     (two / "memory.max").write_text("1048576\n")  # of the container
-    assert capacity.memory() == 2**20
+    assert memory.total_memory() == 2**20
     groups.write_text("4:cpu,memory:/job\n3:cpuset:/slice/job\n")
-    assert capacity.memory() == machine
+    assert memory.total_memory() == machine
     (one / "job" / "memory.limit_in_bytes").write_text("4096\n")
-    assert capacity.memory() == 4096
+    assert memory.total_memory() == 4096
 
 
 def test_a_container_has_the_cores_that_it_is_allowed(

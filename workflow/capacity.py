@@ -5,20 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from sycophancy.errors import InputError
-from sycophancy.runs import cores
+from sycophancy.runs import cores, total_memory
 
 CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
 MOST = 4  # cells of our profiles that wait for none of the others are seldom more
 
-GROUPS = Path("/proc/self/cgroup")  # which control groups this process is in, on Linux
-# where the limits of control groups lie, by version: folder and file
-LIMITS = {
-    2: (Path("/sys/fs/cgroup"), "memory.max"),
-    1: (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
-}
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
 TUNABLES = "GLIBC_TUNABLES"
 ASK_JAX = "import jax; print(jax.default_backend())"
@@ -41,7 +34,7 @@ def cells_at_once(asked: str) -> int:
                 "it out."
             )
         return int(asked)
-    return room(backend(), cores(), memory())
+    return room(backend(), cores(), total_memory())
 
 
 def room(backend: str, cores: int, memory: int) -> int:
@@ -66,36 +59,3 @@ def environment() -> dict[str, str]:
     quota or not; XLA's own number is each job's (see the Snakefile).
     """
     return {TUNABLES: "glibc.malloc.hugetlb=1", "OMP_NUM_THREADS": str(cores()), **os.environ}
-
-
-def memory() -> int:
-    """Return the bytes of memory of the machine or the container, 0 where the system says none."""
-    try:
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 0
-    return min([machine, *limits()])
-
-
-def limits() -> list[int]:
-    """Return what the control groups of this process, and those above them, allow in bytes."""
-    found = []
-    for line in read(GROUPS).splitlines():
-        number, controllers, path = line.split(":", 2)
-        if number != "0" and "memory" not in controllers.split(","):
-            continue
-        root, name = LIMITS[2 if number == "0" else 1]
-        own = root / path.lstrip("/")
-        # inside a container the path may be the host's, and the limit lies at the root
-        groups = [folder for folder in (own, *own.parents) if folder.is_relative_to(root)]
-        texts = (read(folder / name).strip() for folder in groups)
-        found += [int(text) for text in texts if text.isdecimal()]  # "max" is none
-    return found
-
-
-def read(path: Path) -> str:
-    """Return a file of the system, "" where there is none."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""

@@ -26,6 +26,7 @@ from sycophancy.runs.machine import (
     repository,
     versions,
 )
+from sycophancy.runs.memory import total_memory
 from sycophancy.runs.parameters import as_list, literals, parameter_hash, read_parameters
 from sycophancy.runs.values import read_flag, read_number, read_value, read_whole
 
@@ -61,6 +62,7 @@ __all__ = [
     "repository",
     "start",
     "sweep",
+    "total_memory",
     "versions",
     "write_json",
 ]
