@@ -1,4 +1,4 @@
-"""Run folders: parameters, atomic writes, hashes of code."""
+"""Run folders: parameters, atomic writes, which runs are taken where none is given."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -179,17 +180,6 @@ def test_progress_gives_an_estimate_of_what_is_left(tmp_path: Path) -> None:
     assert state["rate"] == 100 and state["eta_seconds"] == 4
 
 
-def test_code_hash_sees_code_and_not_prose(tmp_path: Path) -> None:
-    def digest(text: str) -> str:
-        (tmp_path / "a.py").write_text(text)
-        return runs.code_hash([tmp_path / "a.py"])
-
-    base = digest('def f():\n    """One."""\n    return 1\n')
-    assert base == digest('# why\ndef f():\n\n    """Two."""\n    return 1  # one\n')
-    assert base == digest("def f():\n    return 1\n")  # nor whether there is any
-    assert base != digest('def f():\n    """One."""\n    return 2\n')
-
-
 def test_costs_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
     assert runs.read_costs().empty
@@ -198,35 +188,91 @@ def test_costs_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(runs.read_costs()["tokens"]) == [10, 20]
 
 
-def test_finished_runs_are_found_by_folder_and_by_notebook(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def finish_run(root: Path, name: str, age: int, **given: Any) -> Path:
+    """A finished run folder runs/`name`, so many seconds old, and a run of the cell's notebook."""
+    notebook = next(part for part in name.split("/") if part[0].isdigit()).partition("@")[0]
+    run = runs.start(notebook, given, str(root / "runs" / name))
+    path = run.finish(pd.DataFrame([{"metric": "m", "value": 1.0}]))
+    os.utime(path, (path.stat().st_mtime - age,) * 2)
+    return run.folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty checkout, in which runs are looked for."""
     monkeypatch.setattr(runs.folder, "repository", lambda: tmp_path)
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_finished_runs_are_found_by_folder_and_by_notebook(checkout: Path) -> None:
     with pytest.raises(InputError, match="03_x has not been run here"):
         runs.latest("03_x")
-    made = []
-    for age, name in ((300, "runs/a/03_x"), (100, "runs/b/03_x"), (50, "runs/b/04_y")):
-        run = runs.start(name.rpartition("/")[2], {"N": age}, str(tmp_path / name))
-        path = run.finish(pd.DataFrame([{"metric": "m", "value": 1.0}]))
-        os.utime(path, (path.stat().st_mtime - age,) * 2)
-        made.append(run.folder)
-    assert runs.latest("03_x") == made[1]
-    assert runs.latest("03_x", lambda given: given["N"] > 100) == made[0]
-    with pytest.raises(InputError, match="03_x has not been run here"):
-        runs.latest("03_x", lambda given: given["N"] > 300)
-    for name, given in (("c", {"FORMAT": "lab"}), ("d", {"MODEL": "lab_tiny, runs/x"})):
-        run = runs.start("03_x", {"N": 0, **given}, str(tmp_path / f"runs/{name}/03_x"))
-        run.finish(pd.DataFrame([{"metric": "m", "value": 1.0}]))
-    assert runs.latest("03_x") == made[1]  # the laboratory's are never taken unasked
-    assert runs.latest("03_x", lambda given: "FORMAT" in given).parent.name == "c"
-    assert runs.find("runs/a/03_x") == runs.find(made[0]) == made[0]
-    assert runs.parameters_of(made[0]) == {"N": 300}
+    old = finish_run(checkout, "a/03_x", 300, N=300)
+    new = finish_run(checkout, "b/03_x", 100, N=100)
+    finish_run(checkout, "b/04_y", 50)
+    assert runs.latest("03_x") == new
+    assert runs.find("runs/a/03_x") == runs.find(old) == old
+    assert runs.parameters_of(old) == {"N": 300}
     with pytest.raises(InputError, match="holds no finished run"):
         runs.find("runs/c")
-    (made[0] / "run.json").write_text("{")
+    (old / "run.json").write_text("{")
     with pytest.raises(InputError, match="missing or damaged"):
-        runs.parameters_of(made[0])
+        runs.parameters_of(old)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("smoke/04_x", {}),
+        ("laptop/04_x@lab", {"FORMAT": "lab"}),
+        ("c/04_x", {"FORMAT": "lab"}),
+        ("d/04_x", {"MODEL": "lab_tiny, runs/x"}),
+        ("04_x/1234abcd", {"MODEL": "tiny_random"}),
+        ("04_x/1234abcd", {"MODEL": "tiny_random, smollm2_135m_instruct"}),
+        ("04_x/1234abcd", {"DATA_RUN": "runs/smoke/03_w"}),
+        ("04_x/1234abcd", {"MODEL": "runs/smoke/05_z/labels_seed0@2"}),
+        ("04_x/1234abcd", {"MODEL": "runs/smoke/05_z/labels_seed0", "OUT_DIR": "runs/04_x/1"}),
+        ("evening/04_x@filters", {"MODEL": "smollm2_135m_instruct"}),
+        ("measure/hf-a-b/laptop/04_x", {"MODEL": "hf://a/b"}),
+        ("measure/smollm2_135m_instruct/laptop/04_x", {"MODEL": "smollm2_135m_instruct"}),
+        ("intervene/m-claims/04_x", {"MODEL": "m"}),
+    ],
+)  # fmt: skip
+def test_runs_that_were_made_for_something_else_are_no_default(
+    name: str, given: dict[str, Any], checkout: Path
+) -> None:
+    finish_run(checkout, "smoke/03_w", 300, MODEL="tiny_random")
+    trained = checkout / "runs" / "smoke" / "05_z" / "labels_seed0"
+    trained.mkdir(parents=True)
+    (trained / "model.json").write_text('{"base": "tiny_random"}')
+    finish_run(checkout, name, 10, **given)
+    with pytest.raises(InputError, match="04_x has not been run here"):
+        runs.latest("04_x")
+    real = finish_run(checkout, "laptop/04_x", 200, MODEL="smollm2_135m_instruct")
+    assert runs.latest("04_x") == real
+    by_hand = finish_run(checkout, "04_x/0000ffff", 100, DATA_RUN=str(real))
+    assert runs.latest("04_x") == by_hand
+
+
+def test_the_newest_runs_of_several_notebooks_are_of_one_batch(checkout: Path) -> None:
+    notebooks = ["01_x", "02_y"]
+    assert runs.latest_together([]) == []
+    finish_run(checkout, "evening/02_y", 10)
+    with pytest.raises(InputError, match="Notebook 01_x has not been run here"):
+        runs.latest_together(notebooks)
+    finish_run(checkout, "01_x/1234abcd", 5)
+    with pytest.raises(InputError, match="01_x, 02_y have not been run in one batch"):
+        runs.latest_together(notebooks)
+    laptop = [finish_run(checkout, f"laptop/{name}", 90) for name in notebooks]
+    assert runs.latest_together(notebooks) == laptop
+    assert runs.latest_together(notebooks[::-1]) == laptop[::-1]
+    finish_run(checkout, "02_y/1234abcd", 200)
+    by_hand = [finish_run(checkout, f"{name}/5678abcd", 7) for name in notebooks]
+    # the newest of each by hand, and a batch where that is newer
+    assert runs.latest_together(notebooks) == [checkout / "runs/01_x/1234abcd", by_hand[1]]
+    evening = finish_run(checkout, "evening/01_x", 2)
+    assert runs.latest_together(notebooks) == [evening, checkout / "runs/evening/02_y"]
 
 
 def test_a_finished_run_leaves_its_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

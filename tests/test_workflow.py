@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from joblib.externals.loky.backend import context
 
 from sycophancy import finetune, lab, runs
 from sycophancy.errors import InputError
-from sycophancy.runs import memory
+from sycophancy.runs import identity, memory
 from sycophancy.world import world
 from workflow import (
     capacity,
     cells,
     execute,
     grid,
+    inputs,
     intervene,
     laboratory,
     plan,
@@ -135,7 +137,7 @@ def test_prose_may_change_without_a_rerun_and_code_may_not(
 
     def digest(content: str) -> str:
         path.write_text(content)
-        return grid.notebook_hash("x")
+        return grid.read_code("x").code
 
     base = digest(text)
     assert base == digest(text.replace("five minutes", "six minutes"))
@@ -223,8 +225,8 @@ def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     chosen = items[items["choices"].map(len) > 0]
     assert tokens == plan.scoring.score(model, chosen)[1].tokens
     batch = grid.Batch(
-        cells={"09_benchmarks": parameters}, folders={}, depends={"09_benchmarks": []}, files={},
-        trainings={}, trained={}, publishes=False, budget=None,
+        base="", cells={"09_benchmarks": parameters}, folders={}, depends={"09_benchmarks": []},
+        inputs={}, trainings={}, trained={}, publishes=False, budget=None,
     )  # fmt: skip
     rows = plan.scored("09_benchmarks", parameters, batch, plan.runs.read_costs())
     assert rows[0]["tokens"] == tokens + generated and rows[0]["items"] == len(items)
@@ -670,16 +672,167 @@ def test_a_failure_is_told_with_the_key_of_its_cell() -> None:
     assert execute.cell_name(notebook, Path("elsewhere/out.ipynb")) == "02_measure"
 
 
-def test_claims_and_trained_runs_from_elsewhere_are_inputs(checkout: Path) -> None:
-    run = checkout / "runs" / "own" / "05_train" / "labels_seed0"
-    run.mkdir(parents=True)
-    (run / "model.json").write_text("{}")
+def model_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(bytes(100))
+    return folder
+
+
+def trained_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text('{"base": "tiny_random"}')
+    for name in ("step-000050.safetensors", "step-000100.safetensors", "state.safetensors"):
+        (folder / name).write_bytes(bytes(10))
+    return folder
+
+
+def some_file(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("text")
+    return path
+
+
+def keep_times(path: Path, content: bytes) -> None:
+    """Replace a file by one of another content that is as old."""
+    before = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+INPUTS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object]]] = {
+    # what a parameter names, made by one function and changed by another
+    "weights of a model folder": (
+        "MODEL", model_folder, lambda path: keep_times(path / "model.safetensors", b"1" * 100),
+    ),
+    "its tokenizer": (
+        "MODEL", model_folder, lambda path: keep_times(path / "tokenizer.json", b"[]"),
+    ),
+    "a trained run": (
+        "MODEL", trained_folder, lambda path: (path / "step-000100.safetensors").write_bytes(b"1"),
+    ),
+    "its record": (
+        "MODEL", trained_folder,
+        lambda path: (path / "model.json").write_text('{"base": "tiny_random", "code": 1}'),
+    ),
+    "a claims file": ("CLAIMS", some_file, lambda path: path.write_text("texts")),
+    "a folder of opinions": (
+        "FOLDER", lambda path: some_file(path / "a.jsonl"),
+        lambda path: keep_times(path / "a.jsonl", b"TEXT"),
+    ),
+    "a file more": (
+        "FOLDER", lambda path: some_file(path / "a.jsonl"),
+        lambda path: some_file(path / "b.jsonl"),
+    ),
+    "a file less": (
+        "FOLDER", lambda path: (some_file(path / "a.jsonl"), some_file(path / "b.jsonl")),
+        lambda path: (path / "b.jsonl").unlink(),
+    ),
+    "prepared data": (
+        "DATA_DIR", lambda path: some_file(path / "glue" / "sst2" / "2.0.0" / "a.tfrecord"),
+        lambda path: (path / "glue" / "sst2" / "2.0.0" / "a.tfrecord").write_text("other"),
+    ),
+    "instructions": ("INSTRUCTIONS", some_file, lambda path: path.write_text("texts")),
+    "worked examples": ("WORKED", some_file, lambda path: path.write_text("texts")),
+    "a run of another batch": (
+        "MEASURED", lambda path: (some_file(path / "metrics.json"), some_file(path / "run.json")),
+        lambda path: (path / "run.json").write_text("finished later"),
+    ),
+    "a folder that is gone": ("FOLDER", lambda path: some_file(path / "a"), shutil.rmtree),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("name", ["elsewhere/my data", "runs/other/05_é#1/x"])
+def test_what_a_cell_reads_from_elsewhere_is_an_input(kind: str, name: str, checkout: Path) -> None:
+    parameter, make, change = INPUTS[kind]
+    path = checkout / name
+    make(path)
+    write_notebook(checkout / "notebooks", "02_read", {parameter: "", "N": 1})
+    write_profile(checkout, {"02_read": {parameter: name}, "02_read@other": {"N": 2}})
+
+    def identities() -> tuple[str, str]:
+        batch = grid.batch("own")
+        return grid.cell_identity(batch, "02_read"), grid.cell_identity(batch, "02_read@other")
+
+    before = identities()
+    assert identities() == before
+    change(path)
+    after = identities()
+    assert after[0] != before[0] and after[1] == before[1]
+
+
+def test_big_files_are_told_by_size_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(200))
+    small = identity.stamp(path)
+    os.utime(path, ns=(1, 1))
+    assert identity.stamp(path) == small  # the same content, however old
+    monkeypatch.setattr(identity, "BIG", 200)
+    big = identity.stamp(path)
+    os.utime(path, ns=(1, 2000))
+    touched = identity.stamp(path)
+    path.write_bytes(bytes(201))
+    os.utime(path, ns=(1, 2000))
+    assert len({big, touched, identity.stamp(path)}) == 3
+
+
+def test_what_is_no_input_is_left_alone(checkout: Path) -> None:
+    trained_folder(checkout / "runs" / "own" / "05_train" / "labels_seed0")
+    model = model_folder(checkout / "model")
     name = "runs/own/05_train/labels_seed0"
-    parameters = {"MODEL": f"tiny_random, {name}@500", "CLAIMS": "my.csv", "N": 3}
-    assert grid.input_files(parameters) == ["my.csv", f"{name}/model.json"]
-    assert grid.input_files({"MODEL": "{runs}/05_train/labels_seed0", "CLAIMS": ""}) == []
-    base = grid.run_base("laptop", f"{name}@500")
-    assert base == "runs/measure/runs-own-05_train-labels_seed0-500/laptop"
+    parameters = {
+        "MODEL": f"hf://a/b, gemma3_270m, ./model, {name}@500",
+        "N": 3,
+        "OTHER": ["", "."],
+    }
+    base = checkout / "runs" / "own"
+    found = inputs.stamps(parameters, base, checkout)
+    assert list(found) == [".", "./model"]  # cells of the batch are waited for
+    some_file(model / ".cache" / "lock")
+    some_file(model / "downloads" / "archive")
+    some_file(checkout / "runs" / "02_measure" / "metrics.json")
+    assert inputs.stamps(parameters, base, checkout) == found
+    odd = {"TEXT": "x" * 5000, "NULL": "a\0b", "HOME": "~nobody-at-all/x"}
+    assert inputs.stamps(odd, base, checkout) == {}
+    measured = grid.run_base("laptop", f"{name}@500")
+    assert measured == "runs/measure/runs-own-05_train-labels_seed0-500/laptop"
+
+
+def test_published_data_are_an_input_also_where_tfds_keeps_them(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(checkout / "tfds"))
+    path = some_file(checkout / "tfds" / "a.tfrecord")
+    base = checkout / "runs" / "own"
+    before = inputs.stamps({"DATA": "tfds"}, base, checkout)
+    path.write_text("other")
+    assert inputs.stamps({"DATA": "tfds"}, base, checkout) != before
+    assert inputs.stamps({"DATA": "embedded"}, base, checkout) == {}
+
+
+def test_a_cell_that_prepares_its_data_is_not_stale_by_that(checkout: Path) -> None:
+    write_notebook(checkout / "notebooks", "03_read", {"DATA_DIR": ""})
+    write_profile(checkout, {"03_read": {"DATA_DIR": "data"}})
+    folder = checkout / "runs" / "own" / "03_read"
+    given = {"DATA_DIR": "data", "OUT_DIR": str(folder)}
+
+    def identity_now() -> str:
+        return grid.cell_identity(grid.batch("own"), "03_read")
+
+    first = identity_now()
+    before = inputs.stamps(given, folder.parent, checkout)
+    path = some_file(checkout / "data" / "glue" / "a.tfrecord")  # what the cell does
+    inputs.remember(before, inputs.stamps(given, folder.parent, checkout), folder)
+    assert identity_now() == first
+    path.write_text("other")
+    assert identity_now() != first
+    after = inputs.stamps(given, folder.parent, checkout)
+    inputs.remember(after, after, folder)  # the cell has run again
+    assert not (folder / inputs.RECORD).exists()
 
 
 def test_intervene_is_a_profile_of_its_own(checkout: Path) -> None:
@@ -693,9 +846,10 @@ def test_intervene_is_a_profile_of_its_own(checkout: Path) -> None:
     for claims, model in ((None, None), (None, "m")):
         with pytest.raises(InputError, match="Unknown profile 'intervene'"):
             grid.batch("intervene", model, claims=claims)
+    some_file(checkout / "data" / "my claims.csv")
     batch = grid.batch("intervene", "hf://a/b", claims="data/my claims.csv")
     assert batch.cells["03_generate_data"]["CLAIMS"] == "data/my claims.csv"
-    assert batch.files["03_generate_data"] == ["data/my claims.csv"]
+    assert list(batch.inputs["03_generate_data"]) == ["data/my claims.csv"]
     base = grid.run_base("intervene", "hf://a/b", "data/my claims.csv")
     assert base.startswith("runs/intervene/hf-a-b-my-claims-")  # and a hash
     assert set(batch.folders.values()) == {f"{base}/{key}" for key in content}
@@ -1371,7 +1525,7 @@ def test_a_notebook_runs_in_a_checkout_at_any_path_on_claims_of_any_name(tmp_pat
 def test_a_path_is_no_pattern(model: str, claims: str) -> None:
     batch = grid.batch("intervene", model, claims=claims)
     assert batch.cells["03_generate_data"]["CLAIMS"] == claims
-    assert batch.files["03_generate_data"] == [claims]
+    assert list(batch.inputs["03_generate_data"]) in ([], [claims])
     assert batch.cells["04_filter"]["MODEL"] == model
     assert batch.depends["04_filter"] == ["03_generate_data"]
     measured = grid.batch("laptop", model)
@@ -1514,6 +1668,26 @@ def test_laboratory_models_are_trained_once_and_before_the_cells_that_name_them(
     (runs_own / keys[1] / "metrics.json").unlink()
     (began, *_), same, last, _ = run()
     assert again[0] < began < last[0] and same == first
+
+
+@pytest.mark.notebook
+def test_a_model_folder_that_was_overwritten_is_measured_again(tmp_path: Path) -> None:
+    keys = {"02_measure": {"MODEL": "./model"}, "03_make": {}}
+    copy = workflow_copy(tmp_path / "checkout", keys)
+    for name in ("02_measure", "03_make"):
+        write_notebook(copy / "notebooks", name, {"MODEL": ""}, SPAN)
+    weights = model_folder(copy / "model") / "model.safetensors"
+
+    def run() -> list[str]:
+        done = run_reproduce(copy, "--profile", "own")
+        assert done.returncode == 0, done.stderr
+        return [(copy / "runs" / "own" / key / "span.json").read_text() for key in keys]
+
+    first = run()
+    keep_times(weights, b"1" * 100)
+    second = run()
+    assert second[0] != first[0] and second[1] == first[1]
+    assert run() == second
 
 
 def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:

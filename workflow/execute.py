@@ -20,7 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from sycophancy.errors import InputError, unknown
-from workflow import stopping
+from workflow import inputs, stopping
 from workflow.grid import ROOT
 
 
@@ -115,8 +115,11 @@ def main(arguments: list[str]) -> None:
     stopping.end_with_parent()
     notebook, executed = map(Path, arguments[:2])
     name = cell_name(notebook, executed)
+    parameters, base = json.loads(arguments[2]), executed.absolute().parent.parent
     try:
-        execute(notebook, executed, json.loads(arguments[2]))
+        before = inputs.stamps(parameters, base, ROOT)
+        execute(notebook, executed, parameters)
+        inputs.remember(before, inputs.stamps(parameters, base, ROOT), executed.parent)
     except stopping.Stopped as stopped:
         stopping.say(f"{name}: stopped by {stopped}")
         sys.exit(stopped.status)

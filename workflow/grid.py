@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,22 +17,31 @@ import nbformat
 import yaml
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.ladder import LABORATORY_MODULE, RUN_FILE, RUNS, in_laboratory, maker
+from sycophancy.ladder import run_folder as trained_run
 from sycophancy.runs import (
-    at_step,
-    code_hash,
-    is_real,
+    as_list,
     literals,
     read_flag,
     read_number,
+    read_record,
     read_value,
 )
+from sycophancy.runs.identity import (
+    COMPUTING,
+    COUNTING,
+    Module,
+    data_sets,
+    file_hash,
+    identity,
+    read_source,
+)
+from workflow import inputs
 from workflow.cells import (
     check_placeholders,
     dependencies,
     fill,
     notebook_of,
-    substitute,
-    texts,
     trainings,
 )
 from workflow.settings import check_line
@@ -42,6 +52,7 @@ PROFILES = ROOT / "workflow" / "profiles"
 MEASURES = ("01_opinion_tasks", "02_wrong_additions")  # what `make measure` runs
 INTERVENE = "intervene"  # the profile of `make intervene`: it takes a model and claims
 ENTRIES = ("extends", "publish", "budget_minutes", "notebooks")
+MAGIC = re.compile(r"^(\s*)[%!].*", re.MULTILINE)  # a line for IPython, which is no Python
 
 
 class TextLoader(yaml.SafeLoader):
@@ -59,17 +70,18 @@ class TextLoader(yaml.SafeLoader):
 class Batch:
     """What one command runs.
 
-    `cells` gives each key its parameters with every placeholder filled in, `folders` its run folder
-    relative to the repository, `depends` the keys it waits for, `files` what else it reads (claims,
-    trained runs). `trainings` are the jobs that train laboratory models, with their models (see
-    `cells.trainings`), and `trained` the file that each writes at its end. `budget` is in minutes,
-    None where the profile states none.
+    `base` is the folder of its run folders, relative to the repository as they are. `cells` gives
+    each key its parameters with every placeholder filled in, `folders` its run folder, `depends`
+    the keys it waits for, `inputs` what else it reads (see `inputs.stamps`). `trainings` are the
+    jobs that train laboratory models, with their models (see `cells.trainings`), and `trained` the
+    file that each writes at its end. `budget` is in minutes, None where the profile states none.
     """
 
+    base: str
     cells: dict[str, dict[str, Any]]
     folders: dict[str, str]
     depends: dict[str, list[str]]
-    files: dict[str, list[str]]
+    inputs: dict[str, dict[str, str]]
     trainings: dict[str, list[str]]
     trained: dict[str, str]
     publishes: bool
@@ -88,14 +100,18 @@ def batch(
     base = out_dir(overrides or {}) or run_base(profile, model, claims)
     others = {name: value for name, value in (overrides or {}).items() if name != "OUT_DIR"}
     cells, publishes = read_profile(profile, model, others, claims)
-    given = {"model": model, "claims": claims}
-    filled = fill(cells, base, **given)
+    filled = fill(cells, base, model=model, claims=claims)
+    folders = {key: f"{base}/{key}" for key in cells}
     trained = trainings(filled.values())
     return Batch(
+        base=base,
         cells=filled,
-        folders={key: f"{base}/{key}" for key in cells},
+        folders=folders,
         depends=dependencies(cells),
-        files={key: input_files(substitute(own, **given)) for key, own in cells.items()},
+        inputs={
+            key: inputs.current(parameters, ROOT / folders[key], ROOT)
+            for key, parameters in filled.items()
+        },
         trainings=trained,
         trained={key: f"{base}/{key}/trained.json" for key in trained},
         publishes=publishes,
@@ -205,27 +221,6 @@ def split_overrides(
     return out
 
 
-def input_files(parameters: dict[str, Any]) -> list[str]:
-    """Return the files outside the batch whose change makes a cell stale.
-
-    These are the file that CLAIMS names and the model.json of each trained run in MODEL.
-    """
-    files = [parameters["CLAIMS"]] if parameters.get("CLAIMS") else []
-    for text in texts(parameters.get("MODEL", "")):
-        runs = [at_step(name.strip())[0].rstrip("/") for name in text.split(",")]
-        files += [f"{run}/model.json" for run in runs if (ROOT / run / "model.json").is_file()]
-    return files
-
-
-def file_versions(files: list[str]) -> dict[str, str]:
-    """Return a hash of the content of each file; paths may be relative to the repository."""
-    return {
-        file: hashlib.sha256((ROOT / file).read_bytes()).hexdigest()[:16]
-        for file in files
-        if (ROOT / file).is_file()
-    }
-
-
 def waits(batch: Batch) -> dict[str, list[str]]:
     """Return for each job of a batch, training or cell, those that it waits for."""
     first: dict[str, list[str]] = {key: [] for key in batch.trainings}
@@ -275,7 +270,13 @@ def read_notebook(name: str) -> nbformat.NotebookNode:
     """Return the notebook `name` (without folder and ending)."""
     if not (NOTEBOOKS / f"{name}.ipynb").is_file():
         raise unknown("notebook", name, sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
-    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    return parse((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
+
+
+@cache
+def parse(text: str) -> nbformat.NotebookNode:
+    """Return the notebook in a file's text."""
+    return nbformat.reads(text, as_version=4)
 
 
 def tagged_source(name: str, tag: str) -> str:
@@ -309,7 +310,7 @@ def fills_the_machine(key: str, given: dict[str, Any]) -> bool:
     small for that (see the Snakefile).
     """
     parameters = {**default_parameters(notebook_of(key)), **given}
-    return "MODEL" in parameters and is_real(parameters)
+    return "MODEL" in parameters and not in_laboratory(parameters)
 
 
 def default_parameters(name: str) -> dict[str, Any]:
@@ -317,24 +318,44 @@ def default_parameters(name: str) -> dict[str, Any]:
     return literals(tagged_source(name, "parameters"))
 
 
-def notebook_hash(name: str) -> str:
-    """Return a hash over a notebook's code cells: prose can be edited without a rerun."""
-    code = [cell.source for cell in read_notebook(name).cells if cell.cell_type == "code"]
-    return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
+def read_code(name: str) -> Module:
+    """Return the code cells of a notebook as a module; the install cell is of no account."""
+    cells = [cell for cell in read_notebook(name).cells if cell.cell_type == "code"]
+    own = (cell.source for cell in cells if "install" not in cell.metadata.get("tags", []))
+    return read_source("\n".join(MAGIC.sub(r"\1pass", source) for source in own))
 
 
-def code_versions(name: str) -> dict[str, str]:
-    """Return the hashes that decide whether a finished notebook is stale."""
-    return {"notebook": notebook_hash(name), **library_versions()}
+def cell_identity(batch: Batch, key: str) -> str:
+    """Return the identity of a finished cell of a batch.
+
+    Its makers are what its notebook imports and what loads its models; beside these the notebook's
+    own code decides it, its parameters, the embedded data and what it reads from elsewhere.
+    """
+    notebook = read_code(notebook_of(key))
+    given = {**default_parameters(notebook_of(key)), **batch.cells[key]}
+    names = as_list(given["MODEL"]) if given.get("MODEL") else []
+    modules = sorted(notebook.imports.union(*(loaders(name, batch.base) for name in names)))
+    return identity(
+        modules,
+        packages=(*COMPUTING, *COUNTING),
+        notebook=notebook.code,
+        settings=given,
+        data={path.stem: file_hash(path) for path in data_sets(modules)},
+        inputs=batch.inputs[key],
+    )
 
 
-def library_versions() -> dict[str, str]:
-    """Return the hashes of what every notebook and training uses."""
-    lock = (ROOT / "requirements.lock").read_bytes()
-    return {
-        "lib": code_hash((ROOT / "lib").rglob("*.py")),
-        "data": hashlib.sha256(
-            b"".join(p.read_bytes() for p in sorted((ROOT / "lib").rglob("*.jsonl")))
-        ).hexdigest()[:16],
-        "packages": hashlib.sha256(lock).hexdigest()[:16],
-    }
+def loaders(name: str, base: str) -> set[str]:
+    """Return the modules that make or load a model, and what it was trained from."""
+    if name.startswith(f"{base}/"):  # trained in this batch by a cell that is waited for
+        return {RUNS}
+    run = trained_run(name, (ROOT,))
+    if run is not None:
+        return {RUNS, *loaders(str(read_record(run[0] / RUN_FILE, "base")), base)}
+    own = maker(name)
+    return set() if own is None else {own}
+
+
+def training_identity() -> str:
+    """Return what changes with everything that decides the models of the laboratory."""
+    return identity(LABORATORY_MODULE)

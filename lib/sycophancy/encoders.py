@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from sycophancy.errors import InputError
 from sycophancy.quiet import keras_hub
+from sycophancy.runs.identity import file_hash, short_hash
 
 # A preset of ours keeps its Hugging Face tokenizer under this name, because KerasHub writes a file
 # of its own called tokenizer.json into every preset.
@@ -60,8 +61,8 @@ class TextCodec:
     `vocabulary` is the number of ids; `start` are those that open a sequence, `end` those that
     close an answer; `chat_template` is what a model's files offer as one (see
     templates.chat_renderer) or None; `special_tokens` are the strings that it may name, such as
-    {"bos_token": "<s>"}; `identity` is a hash of the vocabulary and rules; `files` are {name: text}
-    of what a folder needs to give the same tokenizer again (empty where that is KerasHub's affair).
+    {"bos_token": "<s>"}; `identity` is a hash of all of its files; `files` are {name: text} of what
+    a folder needs to give the same tokenizer again (empty where that is KerasHub's affair).
     """
 
     encode: Encode
@@ -106,6 +107,10 @@ def from_tokenizers(
     eos = special_tokens.get("eos_token")
     end = tokenizer.token_to_id(eos) if eos else None
     own = {**special_tokens, "chat_template": chat_template}
+    files = {
+        OUR_TOKENIZER: tokenizer.to_str(),
+        "tokenizer_config.json": json.dumps({k: v for k, v in own.items() if v}, indent=2),
+    }
     return TextCodec(
         encode=lambda texts: [
             e.ids for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -115,14 +120,11 @@ def from_tokenizers(
         ),
         vocabulary=tokenizer.get_vocab_size(),
         start=tuple(full[:at]),
-        identity=hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:16],
+        identity=short_hash(files),
         chat_template=chat_template,
         special_tokens=special_tokens,
         end=() if end is None else (end,),
-        files={
-            OUR_TOKENIZER: tokenizer.to_str(),
-            "tokenizer_config.json": json.dumps({k: v for k, v in own.items() if v}, indent=2),
-        },
+        files=files,
     )
 
 
@@ -154,11 +156,32 @@ def from_keras_hub(preset: str) -> TextCodec:
         decode=decode,
         vocabulary=size,
         start=() if start_id is None else (int(start_id),),
-        identity=f"{type(tokenizer).__name__}-{size}",
+        identity=short_hash([configuration(tokenizer.get_config()), assets(tokenizer)]),
         chat_template=template if "instruct" in name else None,
         special_tokens=_texts({k: getattr(tokenizer, name, None) for k, name in named.items()}),
         end=() if end is None else (int(end),),
     )
+
+
+def assets(tokenizer: Any) -> dict[str, str]:
+    """Return {path: SHA-256} of the vocabulary files of a KerasHub tokenizer."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_to_preset(folder)
+        paths = [path for path in (Path(folder) / "assets").rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): file_hash(path) for path in paths}
+
+
+def configuration(value: Any) -> Any:
+    """Return a Keras configuration without number formats and names, its values as JSON has them.
+
+    Keras numbers the names of what has none of its own by the order of making.
+    """
+    if isinstance(value, Mapping):
+        kept = {key: part for key, part in value.items() if key not in ("name", "dtype")}
+        return {key: configuration(part) for key, part in kept.items()}
+    if isinstance(value, list | tuple):
+        return [configuration(part) for part in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def text_of(text: Any) -> str:

@@ -17,12 +17,15 @@ import jax
 import keras
 import numpy as np
 
-from sycophancy import encoders
+from sycophancy import encoders, ladder
 from sycophancy.encoders import Decode, Encode
 from sycophancy.errors import InputError, unknown
+from sycophancy.ladder import LABORATORY as LABORATORY
+from sycophancy.ladder import LABORATORY_MODULE, MADE_HERE, RUNS
+from sycophancy.ladder import RUN_FILE as RUN_FILE
 from sycophancy.quiet import keras_hub
-from sycophancy.runs import LABORATORY as LABORATORY
-from sycophancy.runs import at_step, cache_dir, keep_to_quota, repository
+from sycophancy.runs import cache_dir, keep_to_quota, repository
+from sycophancy.runs.identity import short_hash
 from sycophancy.templates import chat_renderer
 
 keep_to_quota()
@@ -32,14 +35,6 @@ if keras.backend.backend() != "jax":
         "KERAS_BACKEND=jax in the environment before anything imports keras, and restart."
     )
 
-LABORATORY_MODULE = "sycophancy.lab"
-# The rungs of the ladder. A rung that is made here (converted, trained, random) names the module
-# whose import registers it; the others are KerasHub presets under their own names.
-MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", "tiny_random": "sycophancy.tiny"} | {
-    f"{LABORATORY}{size}{kind}": LABORATORY_MODULE
-    for size in ("tiny", "small", "medium", "large")
-    for kind in ("", "_tuned")
-}
 GEMMA3 = {
     f"gemma3_{kind}{size}": f"gemma3_{kind}{size}{'_text' if size in ('4b', '12b', '27b') else ''}"
     for size in ("270m", "1b", "4b", "12b", "27b")
@@ -48,8 +43,6 @@ GEMMA3 = {
 # KerasHub's Gemma presets do not say how much they were trained to read; their model card does
 CONTEXTS = {name: 32_768 if name.endswith(("270m", "1b")) else 131_072 for name in GEMMA3}
 DEFAULT = "smollm2_135m_instruct"
-RUN_FILE = "model.json"  # what makes a folder a trained run
-RUNS = "sycophancy.finetune"  # the module whose import registers the loader of trained runs
 _registry: dict[str, Callable[[str], LanguageModel]] = {}
 _run_loader: list[Callable[[str, str], LanguageModel]] = []
 
@@ -100,12 +93,7 @@ def run_folder(name: str) -> tuple[Path, int | None] | None:
 
     A relative folder is looked up from the working directory, then from the repository.
     """
-    text, step = at_step(name)
-    for base in (Path.cwd(), repository() or Path.cwd()):
-        folder = base / Path(text).expanduser()
-        if (folder / RUN_FILE).is_file():
-            return folder, step
-    return None
+    return ladder.run_folder(name, (Path.cwd(), repository() or Path.cwd()))
 
 
 @cache
@@ -233,18 +221,10 @@ def check_causal(name: str, backbone: Any) -> None:
 
 
 def fingerprint(backbone: Any, dtype: str, *parts: str) -> str:
-    """Return 16 hex digits that change when the weights, `dtype` or any of `parts` change.
-
-    Hashes the names and shapes of all weights and 1,024 evenly spaced values of each, so that
-    it costs a moment for a model of any size.
-    """
-    digest = hashlib.sha256("\0".join([type(backbone).__name__, dtype, *parts]).encode())
-    for variable in backbone.weights:
-        flat = variable.value.reshape(-1)
-        some = flat[:: max(1, flat.shape[0] // 1024)]
-        digest.update(f"{variable.path}{variable.shape}".encode())
-        digest.update(np.asarray(some, dtype=np.float32).tobytes())
-    return digest.hexdigest()[:16]
+    """Return hex digits that change with the weights, the configuration, `dtype` or `parts`."""
+    built = encoders.configuration(backbone.get_config())
+    content = [type(backbone).__name__, built, weights_sha256(backbone), dtype, *parts]
+    return short_hash(content)
 
 
 def weights_sha256(backbone: Any) -> str:
@@ -252,7 +232,8 @@ def weights_sha256(backbone: Any) -> str:
     found = hashlib.sha256()
     for variable in backbone.weights:
         if "/lora_kernel_" not in variable.path:
-            found.update(np.ascontiguousarray(variable.value).tobytes())
+            flat = np.ascontiguousarray(variable.value).reshape(-1)
+            found.update(flat.view(np.uint8).data)
     return found.hexdigest()
 
 

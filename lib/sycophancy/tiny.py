@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import keras
 from tokenizers import Tokenizer
 from tokenizers import decoders as tk_decoders
@@ -57,7 +55,6 @@ def load(dtype: str) -> models.LanguageModel:
         if "norm" not in variable.path:
             variable.assign(variable.value * 20)
     codec = from_tokenizers(byte_tokenizer(), {"eos_token": SPECIAL[0]}, CHATML)
-    identity = json.dumps([codec.identity, CHATML])
     return models.LanguageModel(
         name=NAME,
         backbone=backbone,
@@ -65,7 +62,7 @@ def load(dtype: str) -> models.LanguageModel:
         start=codec.start,
         chat=chat_renderer(CHATML),
         context=None,
-        fingerprint=models.fingerprint(backbone, dtype, identity),
+        fingerprint=models.fingerprint(backbone, dtype, codec.identity),
         end=codec.end,
         decode=codec.decode,
         vocabulary=codec.vocabulary,

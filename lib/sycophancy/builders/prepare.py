@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sycophancy.builders import evaluation, mmlu, texts  # noqa: F401  registered with TFDS
 from sycophancy.builders.embedded import SycophancyEmbedded
 from sycophancy.builders.files import remember
 from sycophancy.builders.network import first_line, guard, is_network, no_network, probe

@@ -7,12 +7,11 @@ batch is looked at now and then.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ from sycophancy.decoding.loops import (
 from sycophancy.encoders import Decode
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.runs import code_hash, discard, read_or_discard, write_json
+from sycophancy.runs import discard, read_or_discard, write_json
+from sycophancy.runs.identity import identity
 from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
 from sycophancy.scoring.rows import opened
 
@@ -127,16 +127,9 @@ def finished(place: Path) -> list[Any] | None:
 
 
 def key(model: LanguageModel, prompt: str, max_tokens: int, stop: Sequence[str]) -> str:
-    """Return 32 hex digits for one prompt on one model in one setting."""
-    parts = "\0".join([model.fingerprint, code(), str(max_tokens), *stop, "", prompt])
-    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-
-@cache
-def code() -> str:
-    """Return what changes with the code that makes texts: old ones are not taken up after that."""
-    here = Path(__file__).parent
-    return code_hash([*here.glob("*.py"), *(here.parent / "scoring").glob("*.py")])
+    """Return the identity of the text after one prompt on one model in one setting."""
+    settings = {"max_tokens": max_tokens, "stop": list(stop)}
+    return identity(__name__, model=model.fingerprint, settings=settings, data=prompt)
 
 
 def batches(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +22,8 @@ from sycophancy.filters.asking import (
     rows_of,
 )
 from sycophancy.models import LanguageModel
-from sycophancy.runs import atomic, code_hash, discard
+from sycophancy.runs import atomic, discard
+from sycophancy.runs.identity import file_hash, identity
 
 LIGHT = [*INPUT, "label", "shown", "format", "answer_format"]  # read of all prompts before asking
 
@@ -130,13 +129,13 @@ def signature(
     slice_rows: int,
     against: Mapping[Input, tuple[str, ...]],
 ) -> str:
-    """Return 16 hex digits that change with everything that decides the rows of a slice."""
-    folders = (Path(__file__).parent, Path(scoring.__file__).parent)
-    code = [code_hash(folder.glob("*.py")) for folder in folders]
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    parts = [model.fingerprint, *code, content, kind, slice_rows, sorted(against.items())]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    """Return the identity of the slices of a file."""
+    return identity(
+        __name__,
+        model=model.fingerprint,
+        settings={"kind": kind, "slice_rows": slice_rows},
+        data=[file_hash(path), sorted(against.items())],
+    )
 
 
 def in_prompts(

@@ -5,17 +5,8 @@ from __future__ import annotations
 from sycophancy.finetune.adapters import projections
 from sycophancy.finetune.checkpoint import load_weights, steps
 from sycophancy.finetune.loop import Cost, Progress, cost_entry, flops, train
-from sycophancy.finetune.settings import (
-    METHODS,
-    OPTIMIZERS,
-    Settings,
-    check,
-    check_parameters,
-    dtype_for,
-    from_parameters,
-    read_run,
-    run_name,
-)
+from sycophancy.finetune.parameters import check_parameters, from_parameters, run_name
+from sycophancy.finetune.settings import METHODS, OPTIMIZERS, Settings, check, dtype_for, read_run
 from sycophancy.finetune.trained import export, load
 
 __all__ = [

@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import mixture
+from sycophancy.encoders import configuration
 from sycophancy.errors import InputError
 from sycophancy.finetune import adapters, checkpoint
 from sycophancy.finetune.settings import (
     Settings,
     check,
-    digest,
+    deciding,
     kept_steps,
     open_run,
     write_record,
@@ -32,6 +33,7 @@ from sycophancy.finetune.settings import (
 from sycophancy.finetune.step import make_optimizer, make_step, schedule
 from sycophancy.mixture import Example, Shapes
 from sycophancy.models import LanguageModel, weights_sha256
+from sycophancy.runs.identity import COMPUTING, code, identity, package_versions
 
 SAVE_SECONDS = 60.0  # at most so much work is lost by a kill
 DIVERGED = 3.0  # times the first loss (or this many nats): training has gone wrong
@@ -60,12 +62,12 @@ class Cost:
     flops: float
 
 
-def data_digest(examples: Sequence[Example]) -> str:
-    """Return 16 hex digits over the encoded examples in their order."""
+def data_sha256(examples: Sequence[Example]) -> str:
+    """Return the SHA-256 over the encoded examples in their order."""
     found = hashlib.sha256()
     for example in examples:
         found.update(np.asarray([example.first, *example.ids], np.int32).tobytes())
-    return found.hexdigest()[:16]
+    return found.hexdigest()
 
 
 @contextmanager
@@ -104,12 +106,20 @@ def train(
     check(settings)
     if not examples:
         raise InputError("There are no examples to train on: generate and filter prompts first.")
-    identity = digest(settings, data_digest(examples))
+    digest = identity(
+        __name__,
+        model=configuration(model.backbone.get_config()),
+        settings=deciding(settings),
+        data=data_sha256(examples),
+    )
     record: dict[str, Any] = {
         "base_sha256": weights_sha256(model.backbone),
         "base_fingerprint": model.fingerprint,
         "dtype": keras.dtype_policies.get(model.backbone.dtype_policy).name,
-        "digest": identity,
+        "digest": digest,
+        "code": code([__name__]),
+        "packages": package_versions(COMPUTING),
+        "examples_sha256": data_sha256(examples),
     }
     with explained(settings):
         trained = adapters.attach(model.backbone, settings)
@@ -120,7 +130,7 @@ def train(
         weights: list[Any] = [variable.value for variable in trained]
         state: list[Any] = [variable.value for variable in optimizer.variables]
         done, log = 0, []
-        before = checkpoint.load_state(folder, identity)
+        before = checkpoint.load_state(folder, digest)
         if before is not None and nothing_lost(folder, settings, before[0]):
             done, log = before[0], before[3]
             weights = [jnp.asarray(value) for value in before[1]]
@@ -129,7 +139,7 @@ def train(
                 checkpoint.save_weights(folder, done, trained, weights)
         else:  # from the start: whatever stood there, this is the base
             write_record(folder, settings, record)
-        run = Loop(folder, settings, trained, identity, done, log)
+        run = Loop(folder, settings, trained, digest, done, log)
         shape = mixture.shapes(examples, settings.steps, settings.batch)
         step = make_step(model, trained, optimizer)
         run.go(step, weights, state, examples, shape, on_progress, save_seconds)
@@ -202,12 +212,12 @@ class Loop:
         folder: Path,
         settings: Settings,
         trained: list[Any],
-        identity: str,
+        digest: str,
         done: int,
         log: list[list[float]],
     ) -> None:
         self.folder, self.settings, self.trained = folder, settings, trained
-        self.identity, self.done, self.log = identity, done, log
+        self.digest, self.done, self.log = digest, done, log
         self.resumed = done
         self.before = float(log[-1][-1]) if log else 0.0  # seconds of earlier calls
 
@@ -253,7 +263,7 @@ class Loop:
 
     def save(self, weights: list[Any], state: list[Any]) -> None:
         """Write the state of the last finished step."""
-        checkpoint.save_state(self.folder, self.done, weights, state, self.log, self.identity)
+        checkpoint.save_state(self.folder, self.done, weights, state, self.log, self.digest)
 
     def check_loss(self, loss: float, norm: float) -> None:
         """Raise InputError where training has gone wrong; the last saved state can be loaded."""
@@ -270,7 +280,7 @@ class Loop:
 
     def keep_last_good(self) -> list[int]:
         """Write the weights of the last saved state as a step to load; return the steps kept."""
-        state = checkpoint.load_state(self.folder, self.identity)
+        state = checkpoint.load_state(self.folder, self.digest)
         if state is not None and state[0] not in checkpoint.steps(self.folder):
             checkpoint.save_weights(self.folder, state[0], self.trained, state[1])
         return [step for step in checkpoint.steps(self.folder) if step <= self.done]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -12,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.mixture import RATIO
-from sycophancy.mixture import check as check_ratio
 from sycophancy.models import RUN_FILE, default_dtype
-from sycophancy.runs import as_list, read_or_discard, sweep, write_json
+from sycophancy.runs import read_or_discard, sweep, write_json
 
 BASE = ("base_sha256", "base_fingerprint", "dtype")  # what is on record of the model trained from
 METHODS = ("lora", "full")
 OPTIMIZERS = ("adamw", "adafactor")
+DECIDES = {  # what is on record beside the settings, in words
+    "other code": "code", "other packages": "packages", "other examples": "examples_sha256",
+    "another base": "base_sha256",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,79 +93,23 @@ def dtype_for(method: str) -> str:
     return "mixed_bfloat16" if (method, device) == ("full", "bfloat16") else device
 
 
-def from_parameters(
-    parameters: Mapping[str, Any], *, seed: int, about: Mapping[str, Any]
-) -> Settings:
-    """Return what the parameters of notebook 05 ask for one run, checked (see `check`)."""
-    p = parameters
-    settings = Settings(
-        base=p["MODEL"],
-        steps=p["STEPS"],
-        batch=p["BATCH"],
-        method=p["METHOD"],
-        rank=p["RANK"],
-        targets=tuple(as_list(p["TARGETS"])) if p["TARGETS"] else (),
-        layers=p["LAYERS"],
-        optimizer=p["OPTIMIZER"],
-        rate=p["RATE"],
-        warmup=p["WARMUP"],
-        checkpoints=tuple(as_list(p["CHECKPOINTS"], int)) if p["CHECKPOINTS"] else (),
-        seed=seed,
-        about=about,
-    )
-    check(settings)
-    return settings
-
-
-def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise InputError for a number among the parameters of notebook 05 that it would refuse.
-
-    What needs the model or the data (targets, the names of recipes and filters) is not looked at.
-    """
-    for seed in as_list(parameters["SEEDS"], int):
-        from_parameters(parameters, seed=seed, about={})
-    for ratio in as_list(parameters["RATIO"], float):
-        check_ratio(ratio)
-    for limit in as_list(parameters["EXAMPLES"], int):
-        check_whole("EXAMPLES", limit, 0)
-    for name in ("MAX_TOKENS", "N_DEVELOPMENT"):
-        check_whole(name, parameters[name], 1)
-
-
-def run_name(recipe: str, kind: str, seed: int, *, ratio: float = RATIO, limit: int = 0) -> str:
-    """Return the folder name of a run.
-
-    The filter is named where it is not `paired`, the ratio of generated prompts to instructions
-    where it is not the paper's 5, and the limit of distinct prompts where there is one.
-    """
-    parts = [recipe, kind if kind != "paired" else "", f"ratio{ratio:g}" if ratio != RATIO else ""]
-    parts += [f"prompts{limit}" if limit else "", f"seed{seed}"]
-    return "_".join(part for part in parts if part)
-
-
 def kept_steps(settings: Settings) -> list[int]:
     """Return the steps whose weights are kept, ascending; the last one always."""
     return sorted({*settings.checkpoints, settings.steps})
 
 
-def digest(settings: Settings, data: str) -> str:
-    """Return 16 hex digits that change with what is asked of a run.
-
-    What it starts from is on record beside them (`open_run`). `data` identifies the encoded
-    examples. Which checkpoints are kept changes no weight.
-    """
-    content = asdict(settings)
-    del content["checkpoints"], content["about"]
-    text = json.dumps({**content, "data": data}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def deciding(settings: Settings) -> dict[str, Any]:
+    """Return the settings that decide the weights, whichever are kept and whatever is told."""
+    return {k: v for k, v in asdict(settings).items() if k not in ("checkpoints", "about")}
 
 
 def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> None:
     """Write model.json of a new run, or take up the folder of the same one.
 
-    `record` holds base_sha256, base_fingerprint, dtype and digest. A run with other settings, other
-    data or from other weights of the base is set aside under another name (folder.before-<its
-    digest>), never lost. Raises InputError where the folder belongs to a run of another model.
+    `record` holds base_sha256, base_fingerprint and dtype, and digest, the identity of the run but
+    for the weights that it starts from. A run of another identity or from other weights of the base
+    is set aside under another name (folder.before-<its digest>), never lost, and a sentence says
+    so. Raises InputError where the folder belongs to a run of another model.
     """
     path = folder / RUN_FILE
     sweep(folder)
@@ -178,7 +123,13 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
         formats = old.get("dtype"), record["dtype"]
         other_base = old.get("base_sha256") != record["base_sha256"]
         if old.get("digest") != record["digest"] or (formats[0] == formats[1] and other_base):
-            folder.rename(free_name(folder, f"before-{str(old.get('digest'))[:8]}"))
+            aside = free_name(folder, f"before-{str(old.get('digest'))[:8]}")
+            folder.rename(aside)
+            changed = [what for what, name in DECIDES.items() if old.get(name) != record[name]]
+            print(
+                f"{folder.name} was trained with {' and '.join(changed) or 'other settings'}: it "
+                f"is kept as {aside.name}, and trained again."
+            )
         elif other_base:  # the same base in another format: what was trained from stays on record
             record = {**record, **{name: old.get(name) for name in BASE}}
     write_record(folder, settings, record)

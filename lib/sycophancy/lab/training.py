@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,8 @@ from sycophancy.lab.names import Name, base_name, every_name, parse
 from sycophancy.lab.rungs import RUNGS
 from sycophancy.mixture import Example
 from sycophancy.quiet import keras_hub
-from sycophancy.runs import cache_dir, code_hash, device, read_costs, remember_cost
+from sycophancy.runs import cache_dir, device, read_costs, remember_cost
+from sycophancy.runs.identity import identity
 
 BATCH = 128
 POOL = 400  # batches drawn for a stage; a longer stage goes round again
@@ -135,20 +133,14 @@ def settings(name: str) -> finetune.Settings:
     )
 
 
-@cache
-def code() -> str:
-    """Return a hash of the code that decides the weights."""
-    lib = Path(__file__).parents[1]
-    names = ["lab/names.py", "lab/corpus.py", "lab/training.py", "world.py", "templates/dialect.py"]
-    names += ["finetune/loop.py", "finetune/step.py", "mixture/batches.py", "scoring/forward.py"]
-    return code_hash(lib / name for name in names)
-
-
 def folder(name: str) -> Path:
-    """Return where a laboratory model is kept: a folder named by code and settings."""
-    parts = parse(name)
-    key = json.dumps([code(), keras.__version__, asdict(RUNGS[parts.rung])])
-    return cache_dir() / "lab" / hashlib.sha256(key.encode()).hexdigest()[:12] / name
+    """Return where a laboratory model is kept: below the identity of its rung.
+
+    The table of rungs does not count as code: a rung that is changed leaves the others as they are.
+    """
+    rung = asdict(RUNGS[parse(name).rung])
+    own = identity(__name__, without=["sycophancy.lab.rungs"], settings=rung)
+    return cache_dir() / "lab" / own[:12] / name
 
 
 def is_trained(name: str) -> bool:

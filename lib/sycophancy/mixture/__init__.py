@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from sycophancy.mixture.batches import (
-    Batch,
-    Example,
-    Shapes,
-    batch,
-    check_tokens,
-    encode,
-    fitting,
-    fitting_units,
-    shapes,
-    tokens,
-)
+from sycophancy.mixture.batches import Batch, Example, Shapes, batch, shapes, tokens
+from sycophancy.mixture.encoding import check_tokens, encode, fitting, fitting_units
 from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, limit, mix
 
 __all__ = [

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from sycophancy.runs.files import append_line, atomic, discard, read_or_discard, sweep, write_json
+from sycophancy.ladder import LABORATORY, at_step
+from sycophancy.runs.files import (
+    append_line,
+    atomic,
+    discard,
+    existing,
+    read_or_discard,
+    sweep,
+    write_json,
+)
 from sycophancy.runs.folder import (
-    LABORATORY,
     Run,
-    at_step,
     find,
     is_real,
     latest,
+    latest_together,
     parameters_of,
+    read_record,
     start,
 )
 from sycophancy.runs.machine import (
     cache_dir,
-    code_hash,
     cores,
     device,
     git_state,
@@ -38,15 +46,16 @@ __all__ = [
     "at_step",
     "atomic",
     "cache_dir",
-    "code_hash",
     "cores",
     "device",
     "discard",
+    "existing",
     "find",
     "git_state",
     "is_real",
     "keep_to_quota",
     "latest",
+    "latest_together",
     "literals",
     "parameter_hash",
     "parameters_of",
@@ -56,6 +65,7 @@ __all__ = [
     "read_number",
     "read_or_discard",
     "read_parameters",
+    "read_record",
     "read_value",
     "read_whole",
     "remember_cost",

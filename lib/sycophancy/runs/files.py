@@ -137,6 +137,15 @@ def is_running(process: int) -> bool:
     return True
 
 
+def existing(text: str, base: Path) -> Path | None:
+    """Return the file or folder that a text names, from `base` where it is relative, or None."""
+    try:
+        path = base / Path(text.strip()).expanduser()
+        return path if text.strip() and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such user: no path
+        return None
+
+
 def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
     """Write `content` as JSON, atomically; `durable` as in `atomic`."""
     with atomic(path, durable=durable) as temporary:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.runs.files import atomic, sweep, write_json
+from sycophancy.ladder import RANDOM, RUN_FILE, at_step, in_laboratory
+from sycophancy.runs.files import atomic, existing, sweep, write_json
+from sycophancy.runs.identity import code, every_module
 from sycophancy.runs.kernels import interrupt_and_end
 from sycophancy.runs.machine import (
-    code_hash,
     device,
     git_state,
     peak_memory_mb,
@@ -28,7 +29,8 @@ from sycophancy.runs.machine import (
 )
 from sycophancy.runs.parameters import parameter_hash
 
-LABORATORY = "lab_"  # how the names of laboratory models begin
+RECORD = "run.json"
+SMOKE = "smoke"  # the profile that runs everything on random weights
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Run:
     def note(self, **entries: Any) -> None:
         """Add entries to run.json now, so that they are there whatever happens next."""
         self.record.update(entries)
-        write_json(self.folder / "run.json", self.record)
+        write_json(self.folder / RECORD, self.record)
 
     def finish(self, metrics: pd.DataFrame) -> Path:
         """Write metrics.json, the run's last file, and close run.json; return its path.
@@ -122,47 +124,80 @@ def find(folder: str | Path) -> Path:
     )
 
 
-def at_step(name: str) -> tuple[str, int | None]:
-    """Return (folder, step) of `folder@step`; a name without a step as it is, and None.
+def is_real(parameters: Mapping[str, Any], known: frozenset[str] = frozenset()) -> bool:
+    """Return whether a run is of real models: none of the laboratory, none of random weights.
 
-    >>> at_step("runs/a/labels_seed0@50")
-    ('runs/a/labels_seed0', 50)
+    Models and run folders that parameters name count with what they were made from; `known` are
+    names that were looked at before.
     """
-    found = re.fullmatch(r"(.*)@(\d+)", name, re.DOTALL)
-    return (found[1], int(found[2])) if found else (name, None)
+    if in_laboratory(parameters):
+        return False
+    given = (value for name, value in parameters.items() if name != "OUT_DIR")
+    names = {name.strip() for value in given for name in str(value).split(",")} - known
+    return RANDOM not in names and all(is_real(made_from(name), known | names) for name in names)
 
 
-def is_real(parameters: dict[str, Any]) -> bool:
-    """Return whether a run is of real models: no parameter names the laboratory."""
-    return not any(f"{value}_".startswith(LABORATORY) for value in parameters.values())
+def made_from(name: str) -> Mapping[str, Any]:
+    """Return the parameters of the run folder `name`, or the base of the trained run `name`.
 
-
-def latest(notebook: str, keep: Callable[[dict[str, Any]], bool] = is_real) -> Path:
-    """Return the run folder of a notebook that was finished last, anywhere below runs/.
-
-    Runs whose parameters `keep` refuses are passed by, and so are the laboratory's where it is not
-    given: they are never taken unasked. Raises InputError where there is none left.
+    Empty where it is neither.
     """
-    base = (repository() or Path.cwd()) / "runs"
-    found = []
-    for path in base.glob("**/metrics.json"):
-        own = json.loads(path.read_text(encoding="utf-8")).get("notebook") == notebook
-        if own and keep(parameters_of(path.parent)):
-            found.append(path)
-    if not found:
-        raise InputError(
-            f"Notebook {notebook} has not been run here: run it first, or give the run folder."
+    folder = existing(at_step(name)[0], repository() or Path.cwd())
+    if folder is not None and (folder / RUN_FILE).is_file():
+        return {"MODEL": read_record(folder / RUN_FILE, "base")}
+    if folder is not None and (folder / RECORD).is_file():
+        return parameters_of(folder)
+    return {}
+
+
+def latest(notebook: str) -> Path:
+    """Return the run folder of a notebook that is taken where none is given: see below."""
+    return latest_together([notebook])[0]
+
+
+def latest_together(notebooks: Sequence[str]) -> list[Path]:
+    """Return the run folders of notebooks that are taken where none is given: the newest.
+
+    They come from one batch that has run all of these notebooks, or all were run by hand. Only runs
+    of real models are taken (`is_real`), and none of the smoke profile, of `make measure`, of `make
+    intervene` or of a cell with a label: those were made for a purpose of their own. Raises
+    InputError where there is none.
+    """
+    if not notebooks:
+        return []
+    batches: defaultdict[str, dict[str, tuple[float, Path]]] = defaultdict(dict)
+    for path in ((repository() or Path.cwd()) / "runs").glob("*/*/metrics.json"):
+        folder, batch = path.parent, path.parent.parent.name
+        notebook = json.loads(path.read_text(encoding="utf-8")).get("notebook")
+        special = batch == SMOKE or "@" in folder.name
+        if notebook in notebooks and not special and is_real(parameters_of(folder)):
+            there = batches["" if batch == notebook else batch]
+            there[notebook] = max((path.stat().st_mtime, folder), there.get(notebook, (0, folder)))
+    whole = [there for there in batches.values() if there.keys() == set(notebooks)]
+    if not whole:
+        missing = [name for name in notebooks if not any(name in t for t in batches.values())]
+        what = (
+            f"Notebook {missing[0]} has not been run here"
+            if missing
+            else f"Notebooks {', '.join(notebooks)} have not been run in one batch"
         )
-    return max(found, key=lambda path: path.stat().st_mtime).parent
+        raise InputError(f"{what}: run it first, or give the run folder.")
+    newest = max(whole, key=lambda there: max(there.values()))
+    return [newest[notebook][1] for notebook in notebooks]
 
 
 def parameters_of(folder: Path) -> dict[str, Any]:
     """Return the parameters a run folder was made with; InputError where run.json is damaged."""
+    return dict(read_record(folder / RECORD, "parameters"))
+
+
+def read_record(path: Path, entry: str) -> Any:
+    """Return an entry of a run's record; InputError where that is missing or damaged."""
     try:
-        return dict(json.loads((folder / "run.json").read_text(encoding="utf-8"))["parameters"])
+        return json.loads(path.read_text(encoding="utf-8"))[entry]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{folder / 'run.json'} is missing or damaged ({error}): run the notebook again."
+            f"{path} is missing or damaged ({error}): run the notebook again."
         ) from error
 
 
@@ -190,7 +225,7 @@ def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
             versions=versions(),
             git=git_state(),
             device=device(),
-            code=code_hash(Path(__file__).parents[1].rglob("*.py")),
+            code=code(every_module()),
         )
     except OSError as error:
         raise InputError(

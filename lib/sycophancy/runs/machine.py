@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib.metadata
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import pandas as pd
 import platformdirs
 
 from sycophancy.runs.files import append_line
+from sycophancy.runs.identity import package_versions
 
 PACKAGES = ("keras", "keras-hub", "jax", "jaxlib", "numpy", "pandas", "scipy", "statsmodels")
 
@@ -67,34 +65,9 @@ def whole_lines(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def code_hash(paths: Iterable[Path]) -> str:
-    """Return 16 hex digits over Python files that comments, docstrings and layout do not change."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and is_docstring(body[0]):
-                node.body = body[1:]  # type: ignore[attr-defined]
-        digest.update(f"{path.name}\0{ast.dump(tree)}".encode())
-    return digest.hexdigest()[:16]
-
-
-def is_docstring(node: ast.AST) -> bool:
-    """Return whether a statement is a bare string."""
-    constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    return constant and isinstance(node.value.value, str)  # type: ignore[attr-defined]
-
-
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
+    return {"python": platform.python_version(), **package_versions(PACKAGES)}
 
 
 def git_state() -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.runs import code_hash
+from sycophancy.runs.identity import identity
 from sycophancy.scoring.engine import (
     MAX_LENGTHS,
     Engine,
@@ -93,9 +93,8 @@ def score(
     """
     began = time.monotonic()
     budget = tokens_per_batch or default_budget()
-    # Old numbers are not taken up after a change of the code that makes them.
-    code = code_hash(Path(__file__).parent.glob("*.py"))
-    finished = PartialResults(store, f"{model.fingerprint}-{code}", ("logp", "tokens"))
+    own = identity(__name__, model=model.fingerprint)
+    finished = PartialResults(store, own, ("logp", "tokens"))
     known = finished.read()
     stored = frozenset(known)
     found = look(model, items)

@@ -29,13 +29,12 @@ class PartialResults:
 
     Each flush is one small parquet file, written under another name and moved into place: a kill
     at any moment loses at most the batches of the last second. A file that is damaged all the same
-    is thrown away with a warning, and what it held is computed again. The folder of one model is
-    named by its fingerprint, so that a changed model never meets old numbers; `columns` name the
-    values.
+    is thrown away with a warning, and what it held is computed again. `identity` names the folder,
+    so that a changed model or other code never meets old numbers; `columns` name the values.
     """
 
-    def __init__(self, folder: Path | None, fingerprint: str, columns: Sequence[str]) -> None:
-        self._folder = folder / fingerprint if folder is not None else None
+    def __init__(self, folder: Path | None, identity: str, columns: Sequence[str]) -> None:
+        self._folder = folder / identity if folder is not None else None
         self._columns = ["key", *columns]
         self._all: dict[str, tuple[Any, ...]] = {}
         self._fresh: list[tuple[Any, ...]] = []

@@ -1,0 +1,54 @@
+"""How models are called, and which module makes those that are made here; nothing is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+LABORATORY = "lab_"  # how the names of laboratory models begin
+LABORATORY_MODULE = "sycophancy.lab.training"
+RANDOM = "tiny_random"  # random weights, for tests and the smoke profile
+# The rungs of the ladder that are made here (converted, trained, random), each with the module
+# whose import registers it; the others are KerasHub presets under their own names.
+MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", RANDOM: "sycophancy.tiny"} | {
+    f"{LABORATORY}{size}{kind}": LABORATORY_MODULE
+    for size in ("tiny", "small", "medium", "large")
+    for kind in ("", "_tuned")
+}
+RUN_FILE = "model.json"  # what makes a folder a trained run
+RUNS = "sycophancy.finetune.trained"  # the module whose import registers the loader of trained runs
+
+
+def at_step(name: str) -> tuple[str, int | None]:
+    """Return (folder, step) of `folder@step`; a name without a step as it is, and None.
+
+    >>> at_step("runs/a/labels_seed0@50")
+    ('runs/a/labels_seed0', 50)
+    """
+    found = re.fullmatch(r"(.*)@(\d+)", name, re.DOTALL)
+    return (found[1], int(found[2])) if found else (name, None)
+
+
+def in_laboratory(parameters: Mapping[str, Any]) -> bool:
+    """Return whether a parameter names the laboratory: its models, its data or its format."""
+    return any(f"{value}_".startswith(LABORATORY) for value in parameters.values())
+
+
+def run_folder(name: str, bases: Sequence[Path]) -> tuple[Path, int | None] | None:
+    """Return (folder, step or None) if `name` is a trained run, `folder` or `folder@step`.
+
+    A relative folder is looked up from each of `bases`.
+    """
+    text, step = at_step(name)
+    folders = (base / Path(text).expanduser() for base in bases)
+    return next(((folder, step) for folder in folders if (folder / RUN_FILE).is_file()), None)
+
+
+def maker(name: str) -> str | None:
+    """Return the module that makes the model `name`, None where it is not made here.
+
+    It is imported only when such a model is asked for.
+    """
+    return LABORATORY_MODULE if name.startswith(LABORATORY) else MADE_HERE.get(name)
