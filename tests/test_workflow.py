@@ -1525,7 +1525,6 @@ def test_a_notebook_runs_in_a_checkout_at_any_path_on_claims_of_any_name(tmp_pat
 def test_a_path_is_no_pattern(model: str, claims: str) -> None:
     batch = grid.batch("intervene", model, claims=claims)
     assert batch.cells["03_generate_data"]["CLAIMS"] == claims
-    assert list(batch.inputs["03_generate_data"]) in ([], [claims])
     assert batch.cells["04_filter"]["MODEL"] == model
     assert batch.depends["04_filter"] == ["03_generate_data"]
     measured = grid.batch("laptop", model)
