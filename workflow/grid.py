@@ -19,6 +19,7 @@ import yaml
 from sycophancy.errors import InputError, unknown
 from sycophancy.ladder import LABORATORY_MODULE, RUN_FILE, RUNS, in_laboratory, maker
 from sycophancy.ladder import run_folder as trained_run
+from sycophancy.reading import read_text
 from sycophancy.runs import (
     as_list,
     literals,
@@ -64,6 +65,14 @@ class TextLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar = {
         "<": [("tag:yaml.org,2002:merge", re.compile("<<"))],
     }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a name that stands twice: YAML would forget what the first one holds."""
+        names = [name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode)]
+        for name, place in zip(names, (name.start_mark for name, _ in node.value), strict=False):
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} is twice", place)
+        return super().construct_mapping(node, deep)
 
 
 @dataclass(frozen=True)
@@ -134,17 +143,7 @@ def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     for profiles that extend each other.
     """
     path = PROFILES / f"{profile}.yaml"
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), TextLoader)
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"{path.name} is not YAML ({error}): texts with braces need quotes."
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path.name} has no entries: it needs {', '.join(ENTRIES[1:])}.")
-    for entry in content:
-        if entry not in ENTRIES:
-            raise unknown(f"entry of {path.name}", entry, ENTRIES)
+    content = read_entries(path)
     for entry, read in (("publish", read_flag), ("budget_minutes", read_number)):
         if entry in content:
             content[entry] = read(f"{entry} of {path.name}", content[entry])
@@ -162,6 +161,38 @@ def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     for key, given in (content.get("notebooks") or {}).items():
         cells[key] = {**cells.get(key, {}), **(given or {})}
     return {**base, **content, "notebooks": cells}
+
+
+def read_entries(path: Path) -> dict[str, Any]:
+    """Return the entries of a profile's file, its cells as {name: {parameter: value}}.
+
+    Raises InputError for a file that is not YAML, an entry that is none or lacks, and cells that
+    are no mappings.
+    """
+    try:
+        content = yaml.load(read_text(path), TextLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path.name} is not YAML ({error}): texts with braces need quotes."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name} has no entries: it needs {', '.join(ENTRIES[1:])}.")
+    for entry in content:
+        if entry not in ENTRIES:
+            raise unknown(f"entry of {path.name}", entry, ENTRIES)
+    for entry in () if "extends" in content else ("publish", "notebooks"):
+        if entry not in content:
+            raise InputError(f"{path.name} has no entry {entry!r}: add it, or extends.")
+    cells = content.get("notebooks") or {}
+    for key, given in cells.items() if isinstance(cells, dict) else [("notebooks", cells)]:
+        if not isinstance(key, str) or (given and not isinstance(given, dict)):
+            raise InputError(
+                f"{path.name}: {key!r} is {given!r:.60}, not a mapping: write each cell's name "
+                "with NAME: value below it."
+            )
+    return {**content, "notebooks": cells} if "notebooks" in content else content
 
 
 def read_profile(

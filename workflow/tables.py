@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sycophancy import figures
-from sycophancy.runs import atomic
+from sycophancy.runs import atomic, metrics_of
 from workflow import grid
 from workflow.cells import notebook_of
 
@@ -70,7 +69,7 @@ def print_tables(folders: dict[str, Path]) -> None:
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a finished run's metrics.json."""
-    return list(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"])
+    return list(metrics_of(folder)["rows"])
 
 
 def print_leaks(folders: dict[str, Path]) -> None:

@@ -87,7 +87,13 @@ def for_preset(preset: str) -> TextCodec:
         if raw is not None and "model" in raw:
             settings = read_json(preset, "tokenizer_config.json") or {}
             template = _chat_template(preset, settings)
-            return from_tokenizers(Tokenizer.from_str(json.dumps(raw)), settings, template)
+            try:
+                tokenizer = Tokenizer.from_str(json.dumps(raw))
+            except Exception as error:  # what the Rust library raises has no class of its own
+                raise InputError(
+                    f"{preset}/{filename} is no tokenizer ({error}): fetch the model again."
+                ) from error
+            return from_tokenizers(tokenizer, settings, template)
     return from_keras_hub(preset)
 
 
@@ -201,7 +207,7 @@ def read_json(preset: str, filename: str) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}): fetch the model again.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object: fetch the model again.")

@@ -100,9 +100,11 @@ def parse_json(text: str, place: str, remedy: str = MEND) -> Any:
     """
 
     def refuse(what: str) -> NoReturn:
+        """Raise the error."""
         raise InputError(f"{place}: not valid JSON ({what}): {remedy}.")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return an object of JSON, no key twice."""
         content = dict(pairs)
         if len(content) < len(pairs):
             keys = [key for key, _ in pairs]
@@ -115,8 +117,9 @@ def parse_json(text: str, place: str, remedy: str = MEND) -> Any:
     except RecursionError:
         refuse(f"nested deeper than {DEEPEST} levels")
     except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, " if error.lineno > 1 else ""
-        refuse(f"{error.msg}, {at}column {error.colno}")
+        if ", line" not in place:
+            place = f"{place}, line {error.lineno}"
+        refuse(f"{error.msg}, column {error.colno}")
     except InputError:
         raise
     except ValueError as error:  # a number of too many digits
@@ -142,7 +145,7 @@ def walk(content: Any) -> Iterator[tuple[int, Any]]:
 
 def read_json(path: Path, remedy: str = MEND) -> Any:
     """Return the content of a JSON file; InputError names the file."""
-    return parse_json(decode(read_bytes(path, remedy), path.name, remedy), str(path), remedy)
+    return parse_json(decode(read_bytes(path, remedy), str(path), remedy), str(path), remedy)
 
 
 def read_object(path: Path, remedy: str = MEND) -> dict[str, Any]:

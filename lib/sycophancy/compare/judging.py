@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +20,10 @@ SEED = re.compile(r", seed \d+")  # as `short_names` says it
 
 def development(folder: str | Path) -> pd.DataFrame:
     """Return the development numbers of a run of notebook 05 (rows of its metrics.json)."""
-    path = runs.find(folder) / "metrics.json"
-    rows = pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["rows"])
+    place = runs.find(folder)
+    rows = pd.DataFrame(runs.metrics_of(place)["rows"])
     if "suite" not in rows or not (rows["suite"] == "claims").any():
-        raise InputError(f"{path} holds no development numbers: give a run of notebook 05.")
+        raise InputError(f"{place} holds no development numbers: give a run of notebook 05.")
     return rows[rows["suite"] == "claims"]
 
 

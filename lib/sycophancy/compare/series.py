@@ -5,7 +5,6 @@ Appendices A.5 and A.6; the number of examples has no counterpart in the paper.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -247,8 +246,8 @@ def benchmark_measures(folder: str | Path, chosen: pd.DataFrame) -> pd.DataFrame
     model that it did not measure.
     """
     place = runs.find(folder)
-    found = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
-    if found.get("notebook") != BENCHMARK_NOTEBOOK:
+    found = runs.metrics_of(place)
+    if found["notebook"] != BENCHMARK_NOTEBOOK:
         raise InputError(
             f"BENCHMARKS is {folder}, a run of {found.get('notebook')}: give a run folder of "
             f"{BENCHMARK_NOTEBOOK}, or leave it empty."

@@ -5,18 +5,17 @@ Nothing is scored here: what a comparison needs and nobody has measured is named
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pandas as pd
 
 from sycophancy import metrics, runs, templates
 from sycophancy.errors import InputError
 from sycophancy.generate import RECIPES
+from sycophancy.reading import read_object
 
 POOLED = "all_opinion_tasks"  # the opinion tasks as one suite
 # which notebook measures a suite; every other name is a suite of notebook 10
@@ -160,13 +159,8 @@ def model_facts(model: str) -> dict[str, str]:
     path = find(f"{folder}/model.json")
     if not path.is_file():
         return {}
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        facts = {key: content.get(key) for key in FACTS}
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not the model.json of a trained run ({error}): train it again."
-        ) from error
+    content = read_object(path, "train it again")
+    facts = {key: content.get(key) for key in FACTS}
     facts["recipe"] = facts["recipe"] or Path(folder).name
     facts["steps"] = facts["steps"] if step is None else step
     return {

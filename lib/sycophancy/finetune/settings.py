@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.models import RUN_FILE, default_dtype
+from sycophancy.reading import read_object
 from sycophancy.runs import read_or_discard, sweep, write_json
 
 BASE = ("base_sha256", "base_fingerprint", "dtype")  # what is on record of the model trained from
@@ -152,13 +152,8 @@ def free_name(folder: Path, ending: str) -> Path:
 def read_run(folder: Path) -> dict[str, Any]:
     """Return model.json of a run folder; InputError where it is missing or damaged."""
     path = folder / RUN_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is missing or damaged ({error}): delete {folder} and train again, or give "
-            "another run folder."
-        ) from error
-    if not isinstance(content, dict) or "base" not in content:
-        raise InputError(f"{path} names no base model: train again, or give another run folder.")
+    remedy = f"delete {folder} and train again, or give another run folder"
+    content = read_object(path, remedy)
+    if not isinstance(content.get("base"), str):
+        raise InputError(f"{path} names no base model: {remedy}.")
     return content

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sycophancy.errors import InputError
 from sycophancy.ladder import RANDOM, RUN_FILE, at_step, in_laboratory
+from sycophancy.reading import read_object
 from sycophancy.runs.files import atomic, existing, sweep, write_json
 from sycophancy.runs.identity import code, every_module
 from sycophancy.runs.kernels import interrupt_and_end
@@ -30,6 +31,7 @@ from sycophancy.runs.machine import (
 from sycophancy.runs.parameters import parameter_hash
 
 RECORD = "run.json"
+AGAIN = "delete that run folder and run the notebook again"
 SMOKE = "smoke"  # the profile that runs everything on random weights
 
 
@@ -168,7 +170,7 @@ def latest_together(notebooks: Sequence[str]) -> list[Path]:
     batches: defaultdict[str, dict[str, tuple[float, Path]]] = defaultdict(dict)
     for path in ((repository() or Path.cwd()) / "runs").glob("*/*/metrics.json"):
         folder, batch = path.parent, path.parent.parent.name
-        notebook = json.loads(path.read_text(encoding="utf-8")).get("notebook")
+        notebook = metrics_of(folder)["notebook"]
         special = batch == SMOKE or "@" in folder.name
         if notebook in notebooks and not special and is_real(parameters_of(folder)):
             there = batches["" if batch == notebook else batch]
@@ -188,17 +190,32 @@ def latest_together(notebooks: Sequence[str]) -> list[Path]:
 
 def parameters_of(folder: Path) -> dict[str, Any]:
     """Return the parameters a run folder was made with; InputError where run.json is damaged."""
-    return dict(read_record(folder / RECORD, "parameters"))
+    parameters = read_record(folder / RECORD, "parameters")
+    if not isinstance(parameters, dict):
+        raise InputError(f"{folder / RECORD} is damaged (its parameters are none): {AGAIN}.")
+    return parameters
 
 
 def read_record(path: Path, entry: str) -> Any:
     """Return an entry of a run's record; InputError where that is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))[entry]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is missing or damaged ({error}): run the notebook again."
-        ) from error
+    content = read_object(path, AGAIN)
+    if entry not in content:
+        raise InputError(f"{path} is damaged (it has no {entry}): {AGAIN}.")
+    return content[entry]
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    """Return what a finished run found: its notebook, and rows of {name: value}.
+
+    Raises InputError where metrics.json is missing or damaged.
+    """
+    path = folder / "metrics.json"
+    content = read_object(path, AGAIN)
+    rows = content.get("rows")
+    whole = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    if not whole or not isinstance(content.get("notebook"), str):
+        raise InputError(f"{path} is damaged (it lacks its notebook or its rows): {AGAIN}.")
+    return content
 
 
 def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
