@@ -26,7 +26,7 @@ endif
 # the shell gives way to the command, which ends when make is asked to or is gone (workflow/stopping.py)
 BELOW_MAKE := SYCOPHANCY_PARENT=$$PPID exec
 .DEFAULT_GOAL := help
-.PHONY: help active setup reproduce laboratory measure intervene plan data check test crashtest lint jupyter bench notebooks lock clean distclean
+.PHONY: help active setup reproduce laboratory measure intervene plan data check test fuzz crashtest lint jupyter bench notebooks lock clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -75,6 +75,9 @@ check: lint  ## after every edit, some two minutes: lint, types and the fast tes
 
 test: $(READY)  ## all tests, with smoke runs of every notebook
 	@$(PY) -m pytest $(ARGS)
+
+fuzz: $(READY)  ## break files for every reader: make fuzz [N=200] [ARGS="--seed 3 --reader claims_csv"]
+	@$(BELOW_MAKE) $(PY) tests/fuzzing.py --n="$${N:-200}" $(ARGS)
 
 crashtest: $(READY)  ## kill a small batch 100 times and compare: make crashtest [KILLS=n SEED=n]
 	@$(BELOW_MAKE) $(PY) -m workflow.crashtest --kills="$${KILLS:-100}" --seed="$${SEED:-0}"

@@ -84,6 +84,8 @@ def for_preset(preset: str) -> TextCodec:
     """
     for filename in (OUR_TOKENIZER, "tokenizer.json"):
         raw = read_json(preset, filename)
+        if raw is not None and not {"model", "class_name"} & set(raw):  # KerasHub's has a class
+            raise InputError(f"{preset}/{filename} holds no tokenizer: fetch the model again.")
         if raw is not None and "model" in raw:
             settings = read_json(preset, "tokenizer_config.json") or {}
             template = _chat_template(preset, settings)

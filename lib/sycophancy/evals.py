@@ -52,7 +52,7 @@ def parse(content: Any, place: str) -> Example:
     others = [as_text(other, place, f"an answer of {OTHERS}", REMEDY) for other in others]
     if matching.strip() in [other.strip() for other in others]:
         raise InputError(
-            f"{place}: the answer {matching!r} is both the matching one and among {OTHERS}: "
+            f"{place}: the answer {matching[:60]!r} is both the matching one and among {OTHERS}: "
             f"{REMEDY}."
         )
     return Example(question, matching, others)

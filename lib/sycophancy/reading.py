@@ -103,18 +103,20 @@ def parse_json(text: str, place: str, remedy: str = MEND) -> Any:
         """Raise the error."""
         raise InputError(f"{place}: not valid JSON ({what}): {remedy}.")
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Return an object of JSON, no key twice."""
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Twice:
+        """Return an object of JSON, or the key that it has twice."""
         content = dict(pairs)
         if len(content) < len(pairs):
             keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            refuse(f"the key {twice!a:.60} stands twice")
+            return Twice(next(key for key in keys if keys.count(key) > 1))
         return content
 
     try:
         content = json.loads(text, object_pairs_hook=unique)
     except RecursionError:
+        deep = re.search(r"(?:[\[{]\s*){50}", text)
+        if deep and ", line" not in place:
+            place = f"{place}, line {text.count(chr(10), 0, deep.start()) + 1}"
         refuse(f"nested deeper than {DEEPEST} levels")
     except json.JSONDecodeError as error:
         if ", line" not in place:
@@ -124,23 +126,38 @@ def parse_json(text: str, place: str, remedy: str = MEND) -> Any:
         raise
     except ValueError as error:  # a number of too many digits
         refuse(str(error))
-    for depth, value in walk(content):
-        if depth > DEEPEST:
-            refuse(f"nested deeper than {DEEPEST} levels")
+    for way, value in walk(content):
+        at = f" in {' '.join(way[:5])}"[:80] if way else ""
+        if len(way) > DEEPEST:
+            refuse(f"nested deeper than {DEEPEST} levels{at}")
+        if isinstance(value, Twice):
+            refuse(f"the key {value.key!a:.60} stands twice{at}")
         if isinstance(value, str) and (half := re.search("[\ud800-\udfff\0]", value)):
-            refuse(f"{half[0]!a} is no sign of a text")
+            refuse(f"{half[0]!a} is no sign of a text{at}")
     return content
 
 
-def walk(content: Any) -> Iterator[tuple[int, Any]]:
-    """Yield every value inside parsed JSON, keys too, with its depth; nothing below DEEPEST."""
-    left = [(0, content)]
+@dataclass(frozen=True)
+class Twice:
+    """What stands for an object of JSON that has a key twice."""
+
+    key: str
+
+
+def walk(content: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every value inside parsed JSON, keys too, with the way to it; nothing below DEEPEST.
+
+    A way is made of keys, and of the numbers of a list from 1.
+    """
+    left: list[tuple[tuple[str, ...], Any]] = [((), content)]
     while left:
-        depth, value = left.pop()
-        yield depth, value
-        if depth <= DEEPEST and isinstance(value, dict | list):
-            inner = [*value, *value.values()] if isinstance(value, dict) else value
-            left += [(depth + 1, part) for part in inner]
+        way, value = left.pop()
+        yield way, value
+        if len(way) <= DEEPEST and isinstance(value, dict):
+            left += [(way, key) for key in value]
+            left += [((*way, ascii(key)[1:-1]), inner) for key, inner in value.items()]
+        elif len(way) <= DEEPEST and isinstance(value, list):
+            left += [((*way, str(number)), inner) for number, inner in enumerate(value, start=1)]
 
 
 def read_json(path: Path, remedy: str = MEND) -> Any:

@@ -79,6 +79,14 @@ def items(
         )
     table = sample(table[~broken], n, seed)
     shown = {task: examples(task, prompts, chain) for task in table["task"].unique()}
+    most = max((len(every) for _, every in shown.values()), default=0)
+    for task, (_, every) in shown.items():
+        if len(every) < most:
+            warnings.warn(
+                f"{task}: {most - len(every)} of {most} worked examples, as other tasks have them, "
+                "are missing",
+                stacklevel=2,
+            )
     keys = [alike(f"Q: {text}") for text in table["input"]]
     left = without_own(table, keys, {task: worked for task, (_, worked) in shown.items()})
     rows = []
@@ -188,10 +196,10 @@ def examples(
     for part in (part.strip() for part in parts):
         question, cue, reasoning = part.partition(f"\n{STEPS}")
         answer = reasoning.rpartition(SAID)[2].strip().removesuffix(".")
-        if not cue or SAID not in reasoning or not answer:
+        if not cue or SAID not in reasoning or not answer or "\n" in answer:
             raise InputError(
-                f"The prompt of {task} has an example without {STEPS!r} or {SAID.strip()!r}: "
-                f"{part[:60]!r}. Fetch the file again."
+                f"The prompt of {task} has an example without {STEPS!r} or {SAID.strip()!r}, or "
+                f"with a text after that: {part[:60]!r}. Fetch the file again."
             )
         text = f"{part}\n\n" if chain else f"{question}\nA: {answer}\n\n"
         out.append((alike(question), text))

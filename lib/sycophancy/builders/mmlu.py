@@ -106,7 +106,7 @@ def read_questions(where: str, text: str, remedy: str) -> Iterator[dict[str, Any
     for row, (question, *choices, answer) in list(zip(rows, cells, strict=True))[bool(header) :]:
         if answer.strip().upper() not in ANSWERS:
             raise InputError(
-                f"{where}, line {row.line}: the answer is {answer!r}, not A to D or 0 to 3: "
+                f"{where}, line {row.line}: the answer is {answer[:60]!r}, not A to D or 0 to 3: "
                 f"{remedy}."
             )
         yield {

@@ -173,6 +173,7 @@ class TweetEval(tfds.core.GeneratorBasedBuilder):
             if code.strip() not in allowed:
                 raise InputError(
                     f"tweet_eval/{self.builder_config.name}, {labels.name}, line {row + 1}: the "
-                    f"label is {code!r}, allowed are 0 to {len(names) - 1}: fetch the file again."
+                    f"label is {code[:60]!r}, allowed are 0 to {len(names) - 1}: fetch the file "
+                    "again."
                 )
             yield f"{row:06d}", {"text": tweet.strip(), "label": allowed[code.strip()]}

@@ -105,7 +105,8 @@ def fault(text: str, label: str, others: list[str], source: str) -> str:
     if not text or not label:
         return "text or label is empty: mend or remove the row"
     if OTHERS.strip() in label:
-        return f"the label {label!r} holds {OTHERS.strip()!r}, which parts labels: write it without"
+        sign = OTHERS.strip()
+        return f"the label {label[:60]!r} holds {sign!r}, which parts labels: write it without"
     if not others or label.casefold() in folded:
         return "others is empty or holds the right label: mend or remove the row"
     if len(set(folded)) < len(folded):

@@ -79,9 +79,8 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"Cannot read {path} ({error}): delete {folder} and run {todo}."
-        ) from error
+        what = " ".join(str(error).split())
+        raise InputError(f"Cannot read {path} ({what}): delete {folder} and run {todo}.") from error
 
 
 def find(folder: str | Path) -> Path:

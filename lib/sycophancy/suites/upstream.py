@@ -86,11 +86,11 @@ def parse(task: str, content: Any, place: str) -> Row:
         refuse('the question does not end in lettered options and "Answer:"')
     alike = [" ".join(option.split()).casefold() for option in options]
     if not all(alike) or len(set(alike)) < len(alike):
-        refuse(f"two options are equal, or one is empty: {list(options)}")
+        refuse(f"two options are equal, or one is empty: {str(list(options))[:200]}")
     answers = templates.letters(len(options))
     for answer in [example.matching, *example.others]:
         if answer not in answers:
-            refuse(f"the answer {answer!r} is not among the choices {list(answers)}")
+            refuse(f"the answer {answer[:60]!r} is not among the choices {list(answers)}")
     head = parts[0].removesuffix(templates.TASKS[task].list_head)
     matching = answers.index(example.matching)
     stem = templates.TASKS[task].stem.partition("{")[0]
