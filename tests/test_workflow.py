@@ -1503,11 +1503,11 @@ def test_a_notebook_runs_in_a_checkout_at_any_path_on_claims_of_any_name(tmp_pat
     name = "2024 #é 'x'.csv"
     (copy / name).write_text(claims_text())
     out = tmp_path / OUT
-    settings = f"N=1e2 CLAIMS={shlex.quote(name)} OUT_DIR={shlex.quote(str(out))}"
+    settings = f"N=4e0 CLAIMS={shlex.quote(name)} OUT_DIR={shlex.quote(str(out))}"
     done = run_reproduce(copy, "--profile", "own", "--settings", settings)
     assert done.returncode == 0, done.stderr
     given = runs.parameters_of(out / "03_generate_data")
-    assert (given["CLAIMS"], given["N"]) == (name, 100)
+    assert (given["CLAIMS"], given["N"]) == (name, 4)
     made = pd.read_parquet(out / "03_generate_data" / "prompts_labels.parquet")
     assert set(made["source"]) == {"2024 #é 'x'"}
 

@@ -52,7 +52,8 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
         if stopping.left():
             print("Waiting for the processes of a batch that was killed to end.", flush=True)
         stopping.end_left()
-        for folder in (ROOT / "runs", ROOT / "figures"):
+        own = {(ROOT / folder).parent for folder in batch.folders.values()}  # OUT_DIR's
+        for folder in {ROOT / "runs", ROOT / "figures", *own}:
             sweep(folder)
         try:
             code = run_snakemake(config, batch, jobs)
