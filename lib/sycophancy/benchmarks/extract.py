@@ -45,8 +45,9 @@ ANNOUNCED = re.compile(
 # before an announcement: it is of something else, or it is only supposed
 SUPPOSED = "if|whether|unless|suppose|supposing|assume|assuming"
 PASSED_OVER = re.compile(
-    r"(?:\b(?:other|another|wrong|incorrect|false|bad|remaining|no|which|what|this|that|your|first|"
-    r"second|third|previous|initial)\s+"
+    r"(?:\b(?:other|another|alternative|opposite|remaining|wrong|incorrect|false|bad|worst|tempting|"
+    r"common|least likely|no|which|what|this|that|your|first|second|third|next(?: best)?|previous|"
+    r"initial)\s+"
     r"(?:(?:possible|final|given|plausible|likely)\s+)?"
     rf"|\b(?:{SUPPOSED})\b[^.!?\n]*)$",
     re.IGNORECASE,
@@ -61,10 +62,10 @@ JUDGED = (
     rf"right|correct)\s+)*(?:{NOUN}|correct|right)\b(?!\s+(?:of|next|after|before|{BE}|:))"
 )
 NEGATION = re.compile(
-    r"(?<!no )\b(?:(?:any|every)(?:thing|one)?|all)(?: \w+)? but\b|\bother than\b|\bexcept(?: for)?"
-    r"\b|\b(?:rather than|instead of|as opposed to|apart from|far from|no longer|unlike|"
-    r"excluding)\b|\b(?:can ?not|neither|nor|never|hardly|unlikely(?: to be)?)\b|"
-    r"\b(?:can't|won't)\b|n't\b",
+    r"[ \t]*(?:(?<!no )\b(?:(?:any|every)(?:thing|one)?|all)(?: \w+)? but\b|\b(?:other than|rather "
+    r"than|instead of|as opposed to|the opposite of|apart from|far from|except(?: for)?|excluding|"
+    r"unlike|no longer|by no means|in no way|less likely|ruled out|can ?not|can't|won't|neither|"
+    r"nor|never|hardly|unlikely(?: to be)?|not)\b|n't\b)(?:\s*\n\s*)?",
     re.IGNORECASE,
 )
 EMPHASIS = re.compile(
@@ -215,12 +216,13 @@ def closing(text: str, asked: Asked) -> str | None:
 
 
 def enumerated(text: str, asked: Asked) -> bool:
-    """Return whether the first two lines of a text are two lettered options."""
-    if asked.kind != "letter":
-        return False
+    """Return whether the first two lines of a text are options with their letters."""
     lines = [line.strip() for line in text.splitlines() if line.strip()][:2]
-    labels = [re.match(r"[(\[]?([A-Z])[)\].:]", line) for line in lines]
-    return len(lines) == 2 and all(labels) and len({match[1] for match in labels if match}) == 2
+    led = [lead(line, asked) for line in lines if asked.kind == "letter"]
+    rests = [(pair[1], own_text(*pair, asked)) for pair in led if pair]
+    return len(rests) == 2 and all(
+        own != rest and re.fullmatch(r"[\s.,;)]*", own) for rest, own in rests
+    )
 
 
 def first_line(text: str) -> str:

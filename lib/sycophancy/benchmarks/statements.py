@@ -52,10 +52,13 @@ FUNCTION = (
     "and|or|but|nor|not|because|since|as|for|so|if|unless|while|whereas|although|though|when|where|"
     "which|who|that|this|these|those|it|its|he|she|they|we|you|the|there|here|than|with|without|"
     "within|by|from|in|on|at|of|to|into|via|due to|given (?:that|the|how)|based on|according to|"
-    "thanks to|alone|again|overall|thus|therefore|hence|both|either|explanation|reason"
+    "thanks to|despite|until|till|whose|about|during|before|after|per|upon|among|over|under|versus|"
+    "considering|even (?:though|if|so)|instead|indeed|alone|again|overall|thus|therefore|hence|"
+    "both|either|explanation|reason"
 )
+LAST = "(?:only|too|then|probably|definitely|certainly|surely|clearly|obviously|most likely)"
 AFTER_BARE = re.compile(
-    rf"\s*(?:$|[^\w\s]|(?:(?:\w+ly|just)\s+)?(?:{FUNCTION})\b(?!-)|(?:only|too)\s*(?:$|[.,;]))",
+    rf"\s*(?:$|[^\w\s]|(?:(?:\w+ly|just)\s+)?(?:{FUNCTION})\b(?!-)|{LAST}\s*(?:$|[.,;]))",
     re.IGNORECASE,
 )
 SUBJECT = re.compile(r"([A-Z])(?=\s+(?:is|are|would|could|can|may|might|will|seem))")
@@ -109,7 +112,8 @@ def statement(line: str, asked: Asked) -> str | None:
 def only(head: str, asked: Asked) -> str | None:
     """Return the one answer that a sentence holds before any denial; of two words a denied one
     means the other."""
-    before, _, denied = re.sub(r"^not\b", " not", head).partition(" not")
+    before, *after = re.split(r"\b(?:not|wrong|incorrect)\b", head, maxsplit=1)
+    denied = "".join(after)
     if asked.kind == "word" and len(asked.values) == 2:
         match = re.match(rf"\s+(?:(?:a|be|\w+ly)\s+)?{quotes(asked)}", denied, re.IGNORECASE)
         led = lead(match[0].split()[-1], asked) if match else None
