@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from sycophancy.ladder import RUN_FILE as RUN_FILE
 from sycophancy.quiet import keras_hub
 from sycophancy.runs import cache_dir, keep_to_quota, repository
 from sycophancy.runs.identity import short_hash
-from sycophancy.templates import chat_renderer
+from sycophancy.templates import chat_renderer, turn_end
 
 keep_to_quota()
 if keras.backend.backend() != "jax":
@@ -54,7 +54,8 @@ class LanguageModel:
     `encode` turns n strings into n lists of token ids without a start token; `start` holds the ids
     that open every sequence (empty where the family has none); `context` is the longest sequence
     in tokens, or None where the checkpoint does not say; `chat` renders a user message with the
-    model's own chat template, or is None. `fingerprint` changes whenever the weights, the
+    model's own chat template, or is None, and `chat_end` gives what that template writes to end an
+    answer. `fingerprint` changes whenever the weights, the
     tokenizer or the number format do. `end` holds the ids that close an answer; `decode` turns
     lists of ids into strings, or is None; `vocabulary` is the number of ids that it knows; `files`
     are the tokenizer files of a folder (see encoders.TextCodec).
@@ -71,6 +72,7 @@ class LanguageModel:
     decode: Decode | None = None
     vocabulary: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
+    chat_end: Callable[[], str] | None = None
 
 
 def default_dtype() -> str:
@@ -193,6 +195,9 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
         decode=text.decode,
         vocabulary=text.vocabulary,
         files=text.files,
+        chat_end=partial(turn_end, text.chat_template, special_tokens=text.special_tokens)
+        if text.chat_template
+        else None,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 from tokenizers import Tokenizer
 from tokenizers import decoders as tk_decoders
@@ -11,7 +13,7 @@ from tokenizers import pre_tokenizers as tk_pre
 from sycophancy import models
 from sycophancy.encoders import CHATML, from_tokenizers
 from sycophancy.quiet import keras_hub
-from sycophancy.templates import chat_renderer
+from sycophancy.templates import chat_renderer, turn_end
 
 NAME = "tiny_random"
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -67,6 +69,7 @@ def load(dtype: str) -> models.LanguageModel:
         decode=codec.decode,
         vocabulary=codec.vocabulary,
         files=codec.files,
+        chat_end=partial(turn_end, CHATML),
     )
 
 

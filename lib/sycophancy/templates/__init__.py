@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sycophancy.templates.chat import Chat, chat_renderer
+from sycophancy.templates.chat import Chat, chat_renderer, turn_end
 from sycophancy.templates.dialect import FORMATS as LAB_FORMATS
 from sycophancy.templates.generated import Parts, Persona, claim_text, generated, parse
 from sycophancy.templates.render import (
@@ -59,4 +59,5 @@ __all__ = [
     "letters",
     "opinion",
     "parse",
+    "turn_end",
 ]

@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from sycophancy.errors import InputError
 
 Chat = Callable[[str], str]
+ANSWER = "The seventh, by far."
 PROBE = "Which of these 7 lakes is \N{LATIN SMALL LETTER E WITH ACUTE}qw deep?"  # in no template
 
 
@@ -83,7 +84,7 @@ def chat_renderer(
     def render(message: str) -> str:
         """Return one user message as the template has it."""
         page, form = compiled()
-        text = fill(page, values, form(message))
+        text = fill(page, values, [{"role": "user", "content": form(message)}])
         if not shows(text, message):
             raise InputError(
                 f"The model's chat template leaves out some of the message {message[:60]!r}: use "
@@ -92,6 +93,29 @@ def chat_renderer(
         return text
 
     return render
+
+
+def turn_end(template: object, *, special_tokens: Mapping[str, str] | None = None) -> str:
+    """Return what a template writes to end an assistant's turn, "" where it writes nothing.
+
+    Such as "<|im_end|>". White space at the end stands between turns, and is no part of this one.
+    Raises InputError for a template that is broken, refuses an assistant's turn or leaves it out.
+    """
+    values = {**(special_tokens or {}), "tools": None, "documents": None}
+    page = compile_template(default_template(template), today())
+    form = content_form(page, {**values, "add_generation_prompt": True})
+    turns = [
+        {"role": role, "content": form(text)}
+        for role, text in (("user", PROBE), ("assistant", ANSWER))
+    ]
+    _, shown, after = fill(page, {**values, "add_generation_prompt": False}, turns).rpartition(
+        ANSWER
+    )
+    if not shown:
+        raise InputError(
+            "The model's chat template does not show an assistant's answer: use FORMAT=paper."
+        )
+    return after.rstrip()
 
 
 def today() -> datetime:
@@ -171,7 +195,7 @@ def content_form(page: jinja2.Template, values: Mapping[str, Any]) -> Callable[[
     forms: tuple[Callable[[str], Any], ...] = (str, text_parts)
     for form in forms:
         try:
-            text = fill(page, values, form(PROBE))
+            text = fill(page, values, [{"role": "user", "content": form(PROBE)}])
         except InputError as error:
             errors.append(error)
             continue
@@ -191,10 +215,10 @@ def text_parts(text: str) -> list[dict[str, str]]:
     return [{"type": "text", "text": text}]
 
 
-def fill(page: jinja2.Template, values: Mapping[str, Any], content: Any) -> str:
-    """Return a template rendered with one user message."""
+def fill(page: jinja2.Template, values: Mapping[str, Any], messages: list[dict[str, Any]]) -> str:
+    """Return a template rendered with the messages of a conversation."""
     try:
-        return page.render(messages=[{"role": "user", "content": content}], **values)
+        return page.render(messages=messages, **values)
     except Exception as error:  # a foreign program: whatever it raises
         raise InputError(
             f"The model's chat template cannot be rendered ({brief(error)}): use FORMAT=paper."
