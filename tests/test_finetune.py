@@ -154,7 +154,7 @@ def test_all_weights_are_trained_in_float32_where_the_device_computes_in_bfloat1
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert finetune.dtype_for("full") == finetune.dtype_for("lora") == models.default_dtype()
-    monkeypatch.setattr(finetune.settings, "default_dtype", lambda: "bfloat16")
+    monkeypatch.setattr(finetune.settings, "default_dtype", lambda name="": "bfloat16")
     assert finetune.dtype_for("lora") == "bfloat16"
     model = models.load(BASE, finetune.dtype_for("full"))
     before = [np.asarray(own.value) for own in model.backbone.weights]

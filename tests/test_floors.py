@@ -13,7 +13,7 @@ FLOORS = [
     "errors", "intervals", "reading", "silence", "quiet", "ladder", "runs",
     "embedded", "evals", "puzzles", "world", "builders", "claims", "sets",
     "templates", "personas", "generate", "audit", "suites",
-    "encoders", "models", "gguf", "tiny", "scoring", "decoding",
+    "encoders", "models", "wheels", "gguf", "tiny", "scoring", "decoding",
     "filters", "mixture", "finetune", "lab", "benchmarks",
     "measure", "metrics", "compare", "figures",
 ]  # fmt: skip

@@ -91,7 +91,7 @@ def test_every_gemma_rung_is_a_preset_that_keras_hub_knows() -> None:
         ("qqqqqq", "Unknown model 'qqqqqq'"),
         ("", "MODEL is ''"),
         ("hf://only-a-name", "write hf://owner/name"),
-        ("./no/such/folder", "There is no folder './no/such/folder'"),
+        ("./no/such/folder", "There is no folder or .gguf file './no/such/folder'"),
     ],
 )
 def test_a_name_that_cannot_be_loaded_is_explained_before_loading(name: str, words: str) -> None:

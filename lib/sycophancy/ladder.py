@@ -10,13 +10,24 @@ from typing import Any
 LABORATORY = "lab_"  # how the names of laboratory models begin
 LABORATORY_MODULE = "sycophancy.lab.training"
 RANDOM = "tiny_random"  # random weights, for tests and the smoke profile
+GGUF_MODULE = "sycophancy.gguf"
+# Rungs that are converted from GGUF files, and their numbers of parameters.
+PARAMETERS = {
+    "smollm2_135m_instruct": 134_515_008,
+    "qwen2.5_coder_instruct_0.5b": 630_167_424,
+    "qwen2.5_coder_instruct_1.5b": 1_777_088_000,
+}
 # The rungs of the ladder that are made here (converted, trained, random), each with the module
 # whose import registers it; the others are KerasHub presets under their own names.
-MADE_HERE = {"smollm2_135m_instruct": "sycophancy.gguf", RANDOM: "sycophancy.tiny"} | {
-    f"{LABORATORY}{size}{kind}": LABORATORY_MODULE
-    for size in ("tiny", "small", "medium", "large")
-    for kind in ("", "_tuned")
-}
+MADE_HERE = (
+    dict.fromkeys(PARAMETERS, GGUF_MODULE)
+    | {RANDOM: "sycophancy.tiny"}
+    | {
+        f"{LABORATORY}{size}{kind}": LABORATORY_MODULE
+        for size in ("tiny", "small", "medium", "large")
+        for kind in ("", "_tuned")
+    }
+)
 RUN_FILE = "model.json"  # what makes a folder a trained run
 RUNS = "sycophancy.finetune.trained"  # the module whose import registers the loader of trained runs
 

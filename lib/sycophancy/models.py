@@ -7,7 +7,8 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -20,11 +21,11 @@ import numpy as np
 from sycophancy import encoders, ladder
 from sycophancy.encoders import Decode, Encode
 from sycophancy.errors import InputError, unknown
+from sycophancy.ladder import GGUF_MODULE, LABORATORY_MODULE, MADE_HERE, PARAMETERS, RUNS
 from sycophancy.ladder import LABORATORY as LABORATORY
-from sycophancy.ladder import LABORATORY_MODULE, MADE_HERE, RUNS
 from sycophancy.ladder import RUN_FILE as RUN_FILE
 from sycophancy.quiet import keras_hub
-from sycophancy.runs import cache_dir, keep_to_quota, repository
+from sycophancy.runs import cache_dir, keep_to_quota, repository, total_memory
 from sycophancy.runs.identity import short_hash
 from sycophancy.templates import chat_renderer, turn_end
 
@@ -35,6 +36,9 @@ if keras.backend.backend() != "jax":
         "KERAS_BACKEND=jax in the environment before anything imports keras, and restart."
     )
 
+PRECISIONS = ("float32", "bfloat16")
+# Memory that loading and asking takes: a share of the weights, and bytes beside them
+MEMORY_SHARE, MEMORY_BESIDE = 1.3, 2_500_000_000
 GEMMA3 = {
     f"gemma3_{kind}{size}": f"gemma3_{kind}{size}{'_text' if size in ('4b', '12b', '27b') else ''}"
     for size in ("270m", "1b", "4b", "12b", "27b")
@@ -44,7 +48,7 @@ GEMMA3 = {
 CONTEXTS = {name: 32_768 if name.endswith(("270m", "1b")) else 131_072 for name in GEMMA3}
 DEFAULT = "smollm2_135m_instruct"
 _registry: dict[str, Callable[[str], LanguageModel]] = {}
-_run_loader: list[Callable[[str, str], LanguageModel]] = []
+_run_loader: list[Callable[[str, str | None], LanguageModel]] = []
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,43 @@ class LanguageModel:
     chat_end: Callable[[], str] | None = None
 
 
-def default_dtype() -> str:
-    """Return float32 on a CPU (XLA has no bfloat16 matmul worth using there), else bfloat16."""
-    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+def default_dtype(name: str = "") -> str:
+    """Return the number format to load a model in, where none is asked for.
+
+    PRECISION in the environment if it is set; on an accelerator bfloat16; on a CPU float32, but
+    bfloat16 for a rung that the machine has no memory for in float32.
+    """
+    asked = os.environ.get("PRECISION", "")
+    if asked and asked not in PRECISIONS:
+        raise unknown("PRECISION", asked, PRECISIONS)
+    if asked:
+        return asked
+    if jax.default_backend() != "cpu" or not fits_memory(PARAMETERS.get(name, 0), "float32"):
+        return "bfloat16"
+    return "float32"
+
+
+def weights_dtype(dtype: str) -> str:
+    """Return the number format in which a Keras dtype policy holds weights."""
+    return str(keras.dtype_policies.get(dtype).variable_dtype)
+
+
+def weights_bytes(parameters: int, dtype: str) -> int:
+    """Return the bytes that so many weights take under a Keras dtype policy."""
+    return parameters * (2 if weights_dtype(dtype) in ("bfloat16", "float16") else 4)
+
+
+def memory_needed(parameters: int, dtype: str) -> int:
+    """Return the bytes of memory for loading a model of so many parameters and asking it."""
+    return round(weights_bytes(parameters, dtype) * MEMORY_SHARE) + MEMORY_BESIDE
+
+
+def fits_memory(parameters: int, dtype: str) -> bool:
+    """Return whether the machine has that memory, or does not say; an accelerator has its own."""
+    there = total_memory()
+    if jax.default_backend() != "cpu" or not there:
+        return True
+    return memory_needed(parameters, dtype) <= there
 
 
 def register(name: str, loader: Callable[[str], LanguageModel]) -> None:
@@ -85,8 +123,9 @@ def register(name: str, loader: Callable[[str], LanguageModel]) -> None:
     _registry[name] = loader
 
 
-def register_runs(loader: Callable[[str, str], LanguageModel]) -> None:
-    """Let the floor that trains models load them; `loader` takes a run's name and a dtype."""
+def register_runs(loader: Callable[[str, str | None], LanguageModel]) -> None:
+    """Let the floor that trains models load them; `loader` takes a run's name and a dtype or None:
+    the default of the run's base."""
     _run_loader[:] = [loader]
 
 
@@ -124,6 +163,8 @@ def check_name(name: str) -> str:
     if name.startswith("kaggle://") or run_folder(name) is not None:
         return name
     folder = Path(name).expanduser()
+    if folder.suffix == ".gguf" and folder.is_file():
+        return name
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise InputError(
@@ -132,31 +173,34 @@ def check_name(name: str) -> str:
             )
         return name
     if os.sep in name or name.startswith((".", "~")):
-        raise InputError(f"There is no folder {name!r}: check the path of the model.")
+        raise InputError(f"There is no folder or .gguf file {name!r}: check the path of the model.")
     error = unknown("model", name, [*names(), *preset_names()])
     hint = str(error).partition("Did you mean")[2]
     raise InputError(
         f"Unknown model {name!r}: use {', '.join(MADE_HERE)}, a KerasHub preset (gemma3_270m, "
-        "…), hf://owner/name, or a local folder." + (f" Did you mean{hint}" if hint else "")
+        "…), hf://owner/name, a local folder or a .gguf file."
+        + (f" Did you mean{hint}" if hint else "")
     )
 
 
 def load(name: str = DEFAULT, dtype: str | None = None) -> LanguageModel:
     """Load a model of the ladder, a KerasHub preset, `hf://owner/name`, a folder or a trained run.
 
-    `dtype` is a Keras dtype policy, by default float32 on a CPU and bfloat16 elsewhere (a reloaded
-    preset forgets the one it was saved with). Raises InputError with one sentence for an unknown
+    `dtype` is a Keras dtype policy, by default `default_dtype` (a reloaded preset forgets the one
+    it was saved with). Raises InputError with one sentence for an unknown
     name, a missing or damaged file, a refused licence and no network.
     """
-    dtype = dtype or default_dtype()
     check_name(name)
     if run_folder(name) is not None:
         importlib.import_module(RUNS)
         return _run_loader[0](name, dtype)
+    dtype = dtype or default_dtype(name)
     if name in MADE_HERE and name not in _registry:
         importlib.import_module(MADE_HERE[name])
     if name in _registry:
         return _registry[name](dtype)
+    if name.endswith(".gguf"):
+        return importlib.import_module(GGUF_MODULE).load_file(name, dtype)
     return load_preset(GEMMA3.get(name, name), dtype, name=name)
 
 
@@ -170,9 +214,10 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
     preset = str(Path(preset).expanduser()) if "://" not in preset else preset
     try:
         config = encoders.read_json(preset, "config.json") or {}
-        backbone = keras_hub.models.Backbone.from_preset(
-            preset, dtype=dtype, **_converter_gaps(config)
-        )
+        with unset_weights():
+            backbone = keras_hub.models.Backbone.from_preset(
+                preset, dtype=dtype, **_converter_gaps(config)
+            )
         text = encoders.for_preset(preset)
     except InputError:
         raise
@@ -199,6 +244,26 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
         if text.chat_template
         else None,
     )
+
+
+@contextmanager
+def unset_weights() -> Iterator[None]:
+    """Have Keras make weights of zeros: those of a file follow, and random ones take minutes."""
+    classes = [keras.initializers.VarianceScaling, keras.initializers.RandomNormal,
+               keras.initializers.RandomUniform, keras.initializers.TruncatedNormal]  # fmt: skip
+    own = [cls.__call__ for cls in classes]
+
+    def zeros(self: Any, shape: Any, dtype: Any = None, **_: Any) -> Any:
+        """Return zeros in place of random numbers."""
+        return keras.ops.zeros(shape, dtype)
+
+    try:
+        for cls in classes:
+            cls.__call__ = zeros
+        yield
+    finally:
+        for cls, call in zip(classes, own, strict=True):
+            cls.__call__ = call
 
 
 @cache

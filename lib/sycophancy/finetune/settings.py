@@ -83,14 +83,15 @@ def check(settings: Settings) -> None:
             )
 
 
-def dtype_for(method: str) -> str:
-    """Return the dtype policy to load a model in for training.
+def dtype_for(method: str, base: str = "") -> str:
+    """Return the dtype policy to load `base` in for training.
 
-    The device's own, but where all weights are trained and that is bfloat16: steps smaller than its
-    rounding would be lost, so the weights are float32 and bfloat16 is what is computed in.
+    Its own (`models.default_dtype`), but where all weights are trained and that is bfloat16: steps
+    smaller than its rounding would be lost, so the weights are float32 and bfloat16 is what is
+    computed in.
     """
-    device = default_dtype()
-    return "mixed_bfloat16" if (method, device) == ("full", "bfloat16") else device
+    own = default_dtype(base)
+    return "mixed_bfloat16" if (method, own) == ("full", "bfloat16") else own
 
 
 def kept_steps(settings: Settings) -> list[int]:

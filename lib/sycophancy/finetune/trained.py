@@ -20,11 +20,12 @@ from sycophancy.runs import atomic
 TOLERANCE = 1e-4  # of the exported model's hidden states, relative to their largest value
 
 
-def load(name: str, dtype: str) -> LanguageModel:
+def load(name: str, dtype: str | None) -> LanguageModel:
     """Return the model of a run folder, or of `folder@step`, with adapters merged.
 
-    Raises InputError where the run is not finished and no step is named, where a file is damaged,
-    and where the base model's weights are not those that were trained from.
+    `dtype` None is the default of its base. Raises InputError where the run is not finished and no
+    step is named, where a file is damaged, and where the base model's weights are not those that
+    were trained from.
     """
     folder, step = found(name)
     record = read_run(folder)
@@ -37,6 +38,7 @@ def load(name: str, dtype: str) -> LanguageModel:
                 f"training again, it goes on where it was, or name a step, such as {name}@100."
             )
     weights = checkpoint.load_weights(folder, step)
+    dtype = dtype or models.default_dtype(record["base"])
     base = models.load(record["base"], dtype)
     if models.weights_sha256(base.backbone) != record["base_sha256"] and dtype == record["dtype"]:
         raise InputError(
