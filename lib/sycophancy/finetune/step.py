@@ -12,6 +12,7 @@ import keras
 from sycophancy.finetune.settings import Settings
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.forward import logits
+from sycophancy.scoring.products import float32_sums
 
 
 def schedule(settings: Settings) -> Any:
@@ -57,7 +58,7 @@ def make_step(model: LanguageModel, trained: list[Any], optimizer: Any) -> Calla
              targets: Any, share: Any) -> Any:  # fmt: skip
         """Return the loss of one batch in nats."""
         state = [*zip(trained, weights, strict=True), *zip(frozen, rest, strict=True)]
-        with keras.StatelessScope(state_mapping=state):
+        with keras.StatelessScope(state_mapping=state), float32_sums():
             # without dropout: the same batch always gives the same step
             hidden = backbone({"token_ids": ids, "padding_mask": mask}, training=False)
             values = logits(model, hidden[rows, positions][None])[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import keras
 
 from sycophancy.models import LanguageModel
+from sycophancy.scoring.products import fast_bfloat16, float32_sums
 
 Made = TypeVar("Made")
 # What models of one architecture have in common, for as long as the process lives: code, no weights
@@ -74,10 +76,12 @@ def compile_forward(model: LanguageModel) -> Callable[..., Any]:
     return on_weights(model, forward)
 
 
-def with_weights(model: LanguageModel, values: Any) -> Any:
-    """Return a scope in which the model has other weights, as a traced function needs them."""
+@contextmanager
+def with_weights(model: LanguageModel, values: Any) -> Iterator[None]:
+    """Give the model other weights, as a traced function needs them, and float32 sums."""
     pairs = list(zip(model.backbone.weights, values, strict=True))
-    return keras.StatelessScope(state_mapping=pairs)
+    with keras.StatelessScope(state_mapping=pairs), float32_sums():
+        yield
 
 
 def on_weights(model: LanguageModel, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,12 +131,15 @@ def logits_at(model: LanguageModel, hidden: Any, positions: Any) -> Any:
 def logits(model: LanguageModel, hidden: Any) -> Any:
     """Return float32 logits (…, vocabulary) of hidden states (…, width).
 
-    The output layer computes in float32 whatever the number format of the model: in bfloat16,
-    logits between 16 and 32 are multiples of 0.125, coarser than the shifts that are measured.
+    The output layer gives float32 whatever the number format of the model: in bfloat16, logits
+    between 16 and 32 are multiples of 0.125, coarser than the shifts that are measured. On a
+    processor with fast kernels it multiplies bfloat16 weights as they are, without a float32 copy.
     """
     layer = model.backbone.token_embedding
-    own, layer.reverse_dtype = layer.reverse_dtype, "float32"
+    held = jax.default_backend() == "cpu" and fast_bfloat16() and layer.compute_dtype == "bfloat16"
+    own, layer.reverse_dtype = layer.reverse_dtype, None if held else "float32"
     try:
-        return layer(hidden, reverse=True).astype(jnp.float32)
+        with float32_sums("float32"):
+            return layer(hidden, reverse=True).astype(jnp.float32)
     finally:
         layer.reverse_dtype = own
