@@ -234,10 +234,8 @@ def test_tokenizers_follow_the_files_rule_and_marks(cache: Path, tmp_path: Path)
     assert ids == [one("He"), one("llo"), one("Ġa"), one("1"), one("2"), one("<tool>"), 0]
     assert model.start == (1,) and model.end == (0,)
     assert model.decode is not None and model.decode([ids]) == ["Hello a12<tool></s>"]
-    # Qwen's rule composes letters and accents first, llama.cpp's smollm rule does not
-    assert model.encode(["e\u0301"]) == model.encode(["é"])
     other = load(tmp_path, "llama")
-    assert other.encode(["e\u0301"]) != other.encode(["é"]) and other.start == ()
+    assert other.encode(["Hello a12<tool></s>"]) == [ids] and other.start == ()
     assert model.chat is not None and model.chat("Hi") == "<s>user:Hi<s>assistant:"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from gguf import GGUFReader, dequantize
-from tokenizers import Regex, Tokenizer, normalizers
+from tokenizers import Regex, Tokenizer
 from tokenizers import decoders as tk_decoders
 from tokenizers import models as tk_models
 from tokenizers import pre_tokenizers as tk_pre
@@ -101,23 +101,17 @@ QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# How a text is split before byte pairs are merged, by the rule's name in GGUF files; and what is
-# done to the text before.
-RULES: dict[str, tuple[Any, Any]] = {
-    "smollm": (
-        tk_pre.Sequence(
-            [tk_pre.Digits(individual_digits=True), tk_pre.ByteLevel(add_prefix_space=False)]
-        ),
-        None,
+# How a text is split before byte pairs are merged, by the rule's name in GGUF files. Nothing is done
+# to the text before: transformers composes accents for a Qwen folder, but not for its GGUF file.
+RULES: dict[str, Any] = {
+    "smollm": tk_pre.Sequence(
+        [tk_pre.Digits(individual_digits=True), tk_pre.ByteLevel(add_prefix_space=False)]
     ),
-    "qwen2": (
-        tk_pre.Sequence(
-            [
-                tk_pre.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
-                tk_pre.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        ),
-        normalizers.NFC(),
+    "qwen2": tk_pre.Sequence(
+        [
+            tk_pre.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
+            tk_pre.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     ),
 }
 WHOLE_TOKENS = (3, 4)  # token_type of control and user-defined tokens: never merged from pieces
@@ -359,9 +353,7 @@ def build_tokenizer(field: dict[str, Any]) -> Tokenizer:
     merges = [tuple(pair.split(" ")) for pair in field["tokenizer.ggml.merges"]]
     vocabulary = {token: i for i, token in enumerate(tokens)}
     tokenizer = Tokenizer(tk_models.BPE(vocab=vocabulary, merges=merges))
-    tokenizer.pre_tokenizer, normalizer = RULES[rule]
-    if normalizer is not None:
-        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = RULES[rule]
     tokenizer.decoder = tk_decoders.ByteLevel()
     kinds = field["tokenizer.ggml.token_type"]
     whole = [t for t, kind in zip(tokens, kinds, strict=True) if kind in WHOLE_TOKENS]
