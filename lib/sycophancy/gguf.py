@@ -101,8 +101,8 @@ QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# How a text is split before byte pairs are merged, by the rule's name in GGUF files. Nothing is done
-# to the text before: transformers composes accents for a Qwen folder, but not for its GGUF file.
+# How a text is split before byte pairs are merged, by the rule's name in GGUF files. Nothing is
+# done to it before: transformers composes accents for a Qwen folder, but not for its GGUF file.
 RULES: dict[str, Any] = {
     "smollm": tk_pre.Sequence(
         [tk_pre.Digits(individual_digits=True), tk_pre.ByteLevel(add_prefix_space=False)]
