@@ -70,7 +70,7 @@ def clustered_difference(
     """
     codes, _ = pd.factorize(np.asarray(clusters), use_na_sentinel=False)
     sums = sums_by_cluster(np.asarray(values, dtype=float), codes, np.asarray(positive, dtype=bool))
-    return crossed(sums[None], len(codes), bounds=bounds)
+    return crossed(*linearised(sums[None]), len(codes), bounds=bounds)
 
 
 def sums_by_cluster(values: np.ndarray, clusters: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -85,18 +85,17 @@ def sums_by_cluster(values: np.ndarray, clusters: np.ndarray, positive: np.ndarr
     return sums
 
 
-def crossed(sums: np.ndarray, n: int, *, bounds: Bounds = None) -> Estimate:
-    """Return the mean over training seeds of a mean or a difference over clusters.
+def crossed(values: np.ndarray, weights: np.ndarray, n: int, *, bounds: Bounds = None) -> Estimate:
+    """Return the mean of `values`, (training seeds, clusters), both of them drawn at random.
 
-    `sums` are (seeds, clusters, 4), as `sums_by_cluster` has them, the clusters in the same order
-    for all seeds; `n` counts the answers. With several seeds both they and the clusters are drawn
-    at random, crossed with each other. With the mean squares of the two-way table, the
-    half-width is √((t² of seeds · MS_seeds + t² of clusters · max(0, MS_clusters − MS_rest)) /
-    number of cells): each part of the variance with the t of its own degrees of freedom (Banerjee
-    1961), which covers whichever dominates; Satterthwaite's are too many with two or three seeds.
-    With one seed the interval is over clusters alone: what another seed would give is not in it.
+    `values` and `weights` are what `linearised` makes of a mean or a difference; `n` counts the
+    answers. Seeds are crossed with clusters: all were asked the same ones. With the mean squares of
+    the two-way table the half-width is √((t² of seeds · MS_seeds + t² of clusters · max(0,
+    MS_clusters − MS_rest)) / number of cells): each part of the variance with the t of its own
+    degrees of freedom (Banerjee 1961). That covers whichever dominates; Satterthwaite's degrees of
+    freedom are too many with two or three seeds. With one seed the interval is over clusters
+    alone: what another seed would give is not in it.
     """
-    values, weights = linearised(sums)
     value, units = float(values.mean()), values.shape[1]
     if units < 2:
         return Estimate(value, np.nan, np.nan, n, units, "none")

@@ -123,18 +123,18 @@ def check_grid(items: pd.DataFrame, models: Iterable[str], suites: Iterable[str]
         )
 
 
-def summary(items: pd.DataFrame, scores: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def summary(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Return `metrics.summary` of every suite, and of the opinion tasks pooled where several are.
 
     Pooled rows have suite "all_opinion_tasks", as in notebook 01.
     """
-    tables = [metrics.summary(*part, seed=seed) for part in with_pooled(items, scores)]
+    tables = [metrics.summary(*part) for part in with_pooled(items, scores)]
     return pd.concat(tables, ignore_index=True)
 
 
-def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str, *, seed: int = 0) -> pd.DataFrame:
+def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str) -> pd.DataFrame:
     """Return `metrics.changes` of every suite, and of the opinion tasks pooled, as `summary`."""
-    tables = [metrics.changes(*part, base, seed=seed) for part in with_pooled(items, scores)]
+    tables = [metrics.changes(*part, base) for part in with_pooled(items, scores)]
     return pd.concat(tables, ignore_index=True)
 
 

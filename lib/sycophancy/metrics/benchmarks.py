@@ -1,6 +1,6 @@
 """Benchmark answers as accuracies, what an intervention changed of them, and whether that matters.
 
-Intervals resample questions inside subjects: the average over subjects is of these subjects, asked
+Intervals are over questions inside subjects: the average over subjects is of these subjects, asked
 other questions.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.intervals import CHANGE, SHARE, Bounds, Estimate, stratified_mean
 from sycophancy.metrics.changes import keyed, seeds_of
-from sycophancy.metrics.estimates import Estimate, resampled, unseen_share
 
 PLACE = ["setting", "suite", "mode", "shots", "source", "format"]
 SAME_QUESTION = ["setting", "source", "format", "seed", "question_id"]
@@ -31,7 +31,7 @@ class Measure:
     rows: pd.DataFrame  # columns task, question_id, value
 
 
-def accuracies(answers: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def accuracies(answers: pd.DataFrame) -> pd.DataFrame:
     """Return one row per model, setting, task and metric, with its 95 % interval (A.1–A.3).
 
     `answers` comes from `benchmarks.answer`, with columns model and seed. Task "average" is the
@@ -49,7 +49,7 @@ def accuracies(answers: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     for names, group in answers.groupby(["model", *PLACE], sort=False):
         place = dict(zip(["model", *PLACE], names, strict=True)) | {"seeds": seeds_of(group)}
         for part in measures(group):
-            for task, estimate in estimates(part.rows, seed, 0.0):
+            for task, estimate in estimates(part.rows, SHARE):
                 rows.append(place | {"task": task, "metric": part.metric} | asdict(estimate))
         for task, chosen in [(MACRO, group), *group.groupby("task", sort=False)]:
             value = float(chosen.groupby("task")["chances"].mean().mean())
@@ -58,13 +58,13 @@ def accuracies(answers: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def accuracy_changes(answers: pd.DataFrame, base: str, *, seed: int = 0) -> pd.DataFrame:
+def accuracy_changes(answers: pd.DataFrame, base: str) -> pd.DataFrame:
     """Return what differs from `base` on the same questions: after − before, with 95 % intervals.
 
     One row per other model, setting, task and metric (accuracy, accuracy_read, unread), with
     columns before, after, value, low, high, n, questions, interval as in `metrics.changes`. The
     change of accuracy_read is over questions whose answers could be read both before and after.
-    Questions are drawn in pairs, inside their tasks. Raises InputError for an unknown base, a
+    Intervals are over questions inside tasks, paired. Raises InputError for an unknown base, a
     single model, and naming a question that one side lacks.
     """
     models = list(dict.fromkeys(answers["model"]))
@@ -94,7 +94,7 @@ def accuracy_changes(answers: pd.DataFrame, base: str, *, seed: int = 0) -> pd.D
             for metric, first, second in paired(then, now):
                 moved = first.assign(value=second["value"] - first["value"])
                 was, became = (dict(by_task(table)) for table in (first, second))
-                for task, estimate in estimates(moved, seed, -1.0):
+                for task, estimate in estimates(moved, CHANGE):
                     values = {"before": was[task], "after": became[task]}
                     rows.append(
                         place | {"task": task, "metric": metric} | values | asdict(estimate)
@@ -179,14 +179,13 @@ def paired(
         yield metric, sides[0], sides[1]
 
 
-def estimates(rows: pd.DataFrame, seed: int, lowest: float) -> Iterator[tuple[str, Estimate]]:
-    """Yield the average over tasks, then every task, with intervals; values are `lowest` to 1."""
+def estimates(rows: pd.DataFrame, bounds: Bounds) -> Iterator[tuple[str, Estimate]]:
+    """Yield the average over tasks, then every task, with intervals; values are within `bounds`."""
     by_question = rows.groupby(["task", "question_id"], sort=False)["value"].mean()
     tasks = {str(task): v.to_numpy(float) for task, v in by_question.groupby(level=0, sort=False)}
-    yield MACRO, average(list(tasks.values()), len(rows), seed=seed, lowest=lowest)
+    yield MACRO, stratified_mean(list(tasks.values()), len(rows), bounds=bounds)
     for task, values in tasks.items():
-        n = int((rows["task"] == task).sum())
-        yield task, average([values], n, seed=seed, lowest=lowest)
+        yield task, stratified_mean([values], int((rows["task"] == task).sum()), bounds=bounds)
 
 
 def by_task(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
@@ -195,43 +194,3 @@ def by_task(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
     tasks = by_question.groupby(level=0, sort=False).mean()
     yield MACRO, float(tasks.mean())
     yield from ((str(task), float(value)) for task, value in tasks.items())
-
-
-def average(
-    tasks: list[np.ndarray], n: int, *, seed: int = 0, lowest: float = 0.0, highest: float = 1.0
-) -> Estimate:
-    """Return the mean over tasks of their means over questions, resampling questions in each task.
-
-    Every task's values are first stretched about their mean by √(k/(k−1)), k questions, so that the
-    variance of the resampled means is the unbiased one (Rao and Wu 1988): with ten questions a
-    subject the plain bootstrap is 5 % too sure. Where no task's values differ, questions unlike
-    those seen, with values from `lowest` to `highest`, are allowed for as in `metrics.mean`. With a
-    single question in some task there is no interval.
-    """
-    value = float(np.mean([values.mean() for values in tasks]))
-    every = np.concatenate(tasks)
-    if min(map(len, tasks)) < 2:
-        return Estimate(value, np.nan, np.nan, n, len(every), "none")
-    if all(np.isclose(values, values[0]).all() for values in tasks):
-        unseen = unseen_share(len(every))
-        sure = value * (1 - unseen)
-        low, high = sure + lowest * unseen, sure + highest * unseen
-        return Estimate(value, low, high, n, len(every), "wilson")
-    low, high = stratified([stretched(values) for values in tasks], seed)
-    return Estimate(value, max(lowest, low), min(highest, high), n, len(every), "bootstrap")
-
-
-def stretched(values: np.ndarray) -> np.ndarray:
-    """Return values moved away from their mean so that their variance is the unbiased one."""
-    middle = values.mean()
-    return np.asarray(middle + (values - middle) * np.sqrt(len(values) / (len(values) - 1)))
-
-
-def stratified(tasks: list[np.ndarray], seed: int) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of the tasks' means, questions drawn inside each."""
-
-    def statistic(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
-        """Return the mean of the means of what was drawn from each task."""
-        return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
-
-    return resampled(tasks, statistic, seed, paired=False)

@@ -8,21 +8,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
-from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.metrics.estimates import (
-    GROUPS,
-    LEVEL,
-    TIE,
-    Estimate,
-    difference,
-    join,
-    mean,
-    padded,
-    unseen_share,
-)
-from sycophancy.metrics.parts import Part, parts
+from sycophancy.intervals import SHARE, clustered_mean
+from sycophancy.metrics.estimates import GROUPS, TIE, join, padded
+from sycophancy.metrics.parts import parts
 
 PLACE = [key for key in GROUPS if key != "model"]
 # An item is the same in two models where all of these are; its item_id has the model in front.
@@ -32,16 +22,16 @@ SAME_ITEM = [
 ]  # fmt: skip
 
 
-def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str, *, seed: int = 0) -> pd.DataFrame:
+def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str) -> pd.DataFrame:
     """Return one row per model, group and metric of `metrics.summary`: what differs from `base`.
 
     `before` is the value of `base`, `after` that of the model, `value` is after − before (section
-    5, Figs. 4 and 5), with the 95 % interval of a bootstrap that draws the same questions on both
-    sides. A rate whose change is the same in all questions has an interval that allows for
-    questions unlike those seen, unless the two models give equal probabilities. With
-    base = the placebo's name the rows say what a recipe does beyond the placebo. Other columns:
-    model, base, suite, answer_format, format, source, seeds, metric, user, truth, n, questions,
-    interval. Raises InputError naming a question that one side lacks, or an unknown base.
+    5, Figs. 4 and 5), with its 95 % interval over questions, paired. A rate that does not change
+    has an interval that allows for questions unlike those seen, unless the two models give equal
+    probabilities (interval "equal scores"). With base = the placebo's name the rows say what a
+    recipe does beyond the placebo. Other columns: model, base, suite, answer_format, format,
+    source, seeds, metric, user, truth, n, questions, interval. Raises InputError naming a question
+    that one side lacks, or an unknown base.
     """
     rows = []
     for model, before, after in pairs(join(items, scores), base):
@@ -51,23 +41,23 @@ def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str, *, seed: int =
             same = equal_scores(then, now)
             place = {"model": model, "base": base} | dict(zip(keys, names, strict=True))
             for first, second in zip(parts(then), parts(now), strict=True):
-                estimate = change(first, second, same, seed)
+                changed = first.change(second)
+                if same and changed.interval != "none":
+                    changed = replace(changed, low=0.0, high=0.0, interval="equal scores")
                 named = {"metric": first.metric, "user": first.user, "truth": first.truth}
-                values = {"before": first.value, "after": second.value}
-                rows.append(place | {"seeds": seeds_of(group)} | named | values | asdict(estimate))
+                values = {"before": first.estimate().value, "after": second.estimate().value}
+                rows.append(place | {"seeds": seeds_of(group)} | named | values | asdict(changed))
     return pd.DataFrame(rows)
 
 
-def distribution_distance(
-    items: pd.DataFrame, scores: pd.DataFrame, base: str, *, seed: int = 0
-) -> pd.DataFrame:
+def distribution_distance(items: pd.DataFrame, scores: pd.DataFrame, base: str) -> pd.DataFrame:
     """Return how far answers without a user lie from those of `base` (appendix A.4, Fig. 10).
 
     Only items of user "none" are read. The log-probabilities of each option are averaged over the
     two orders and normalised, as `both_orders` does. Rows, by model and group:
 
     - total_variation: half the summed absolute differences of the probabilities, the mean over
-      questions with a bootstrap interval; 0 is no change, 1 the largest;
+      questions with a t interval, cut off at 0 and 1; 0 is no change, 1 the largest;
     - changed_pick: the share of questions whose most probable option (all of them, on a tie)
       changes, with Wilson's interval. A question asked in several ways counts once, with the share
       of them that changes.
@@ -88,14 +78,15 @@ def distribution_distance(
             moved = np.abs(np.exp(then) - np.exp(now)).sum(axis=1) / 2
             changed = (best(then) != best(now)).any(axis=1)
             place = {"model": model, "base": base} | dict(zip(keys, names, strict=True))
-            for metric, values, interval in (
-                ("total_variation", moved, mean),
-                ("changed_pick", changed, wilson),
-            ):
+            for metric, values, bounds in (
+                ("total_variation", moved, None), ("changed_pick", changed, SHARE)
+            ):  # fmt: skip
                 by_question = pd.Series(values, dtype=float).groupby(first["question_id"]).mean()
-                estimate = interval(by_question, pd.Series(by_question.index), seed=seed)
+                estimate = clustered_mean(by_question, by_question.index.to_numpy(), bounds=bounds)
+                low, high = np.clip([estimate.low, estimate.high], *SHARE)
+                estimate = replace(estimate, low=float(low), high=float(high), n=len(values))
                 named = {"seeds": seeds_of(group), "metric": metric}
-                rows.append(place | named | asdict(replace(estimate, n=len(values))))
+                rows.append(place | named | asdict(estimate))
     return pd.DataFrame(rows)
 
 
@@ -168,35 +159,6 @@ def lacks(row: pd.Series, one: str, other: str, count: int) -> str:
 def equal_scores(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Return whether two models give every choice of the same rows the same log-probability."""
     return np.array_equal(padded(list(one["logps"])), padded(list(other["logps"])))
-
-
-def change(before: Part, after: Part, same: bool, seed: int) -> Estimate:
-    """Return after − before of one metric.
-
-    Both sides average over the same rows, so that the difference of the averages is the average of
-    the differences, and resampling those draws the same questions on both sides. `same` says that
-    the two models are equal, and not only their picks.
-    """
-    moved = pd.Series(after.values - before.values)
-    questions = before.questions.reset_index(drop=True)
-    if before.positive is not None:
-        return difference(moved, questions, before.positive, seed=seed)
-    shares = moved.groupby(questions).mean()
-    if before.rate and not same and len(shares) > 1 and np.isclose(shares, shares.iloc[0]).all():
-        # As in `mean`: questions unlike all those seen may be up to `unseen` of all there are, and
-        # change by anything from −1 to 1.
-        value, units = float(moved.mean()), len(shares)
-        unseen = unseen_share(units)
-        middle = value * (1 - unseen)
-        return Estimate(value, middle - unseen, middle + unseen, len(moved), units, "wilson")
-    return mean(moved, questions, seed=seed)
-
-
-def wilson(values: pd.Series, questions: pd.Series, *, seed: int = 0) -> Estimate:
-    """Return the mean of shares, one per question, with Wilson's interval; `seed` is not needed."""
-    units = len(values)
-    low, high = proportion_confint(values.sum(), units, alpha=1 - LEVEL, method="wilson")
-    return Estimate(float(values.mean()), float(low), float(high), units, units, "wilson")
 
 
 def asked(rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:

@@ -1,44 +1,18 @@
-"""Rates, shifts and gaps with intervals, from items and scores. Knows nothing of models."""
+"""What is averaged: items with their scores, rows by question and pair. Knows nothing of models."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.special import logsumexp
-from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy.errors import InputError
 
-LEVEL = 0.95
-RESAMPLES = 2000
 TIE = 1e-9  # nats; log-probabilities closer than this are equal
-MOST_FOR_BCA = 3000  # BCa leaves out each question once: memory grows with their square
 TARGETS = ("sycophantic", "correct", "agree", "first")
 GROUPS = ["model", "suite", "answer_format", "format", "source"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval.
-
-    `n` counts what is averaged (answers, or pairs), `questions` the units that are resampled.
-    `interval` says how: bootstrap over questions; wilson for a rate where all questions give the
-    same share, so that a bootstrap would claim certainty; none for a single question, where there
-    is nothing to resample and `low` and `high` are NaN.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    questions: int
-    interval: str
 
 
 def join(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
@@ -176,94 +150,3 @@ def agreement(joined: pd.DataFrame) -> pd.DataFrame:
     """Return the mean log-odds of agreeing by answer format, truth and user, over orders."""
     keys = [key for key in ("model", "answer_format", "truth", "user") if key in joined]
     return joined.groupby(keys, sort=False)["log_odds"].mean().reset_index()
-
-
-def mean(values: pd.Series, questions: pd.Series, *, seed: int = 0, rate: bool = False) -> Estimate:
-    """Return the mean of `values` with a bootstrap interval over `questions`.
-
-    Questions may have different numbers of rows: the statistic is Σ sums / Σ counts of the
-    questions drawn. `rate` values lie between 0 and 1.
-    """
-    per_question = values.groupby(questions.to_numpy()).agg(["sum", "count"])
-    value, n, units = float(values.mean()), len(values), len(per_question)
-    if units < 2:
-        return Estimate(value, np.nan, np.nan, n, units, "none")
-    shares = per_question["sum"] / per_question["count"]
-    if rate and np.isclose(shares, value).all():
-        # Questions unlike all those seen may give anything between 0 and 1. For a value of 0 or 1
-        # this is Wilson's interval itself.
-        unseen = unseen_share(units)
-        low = value * (1 - unseen)
-        return Estimate(value, low, low + unseen, n, units, "wilson")
-    low, high = bootstrap(
-        per_question.to_numpy(dtype=float).T,
-        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
-        seed,
-    )
-    return Estimate(value, low, high, n, units, "bootstrap")
-
-
-def unseen_share(units: int) -> float:
-    """Return how many of all questions may be unlike `units` seen ones: Wilson's bound for none."""
-    return float(proportion_confint(0, units, alpha=1 - LEVEL, method="wilson")[1])
-
-
-def difference(
-    values: pd.Series, questions: pd.Series, positive: pd.Series, *, seed: int = 0
-) -> Estimate:
-    """Return mean(values where `positive`) − mean(the others), resampling questions whole."""
-    frame = pd.DataFrame(
-        {"v": values.to_numpy(), "q": questions.to_numpy(), "p": positive.to_numpy(dtype=bool)}
-    )
-    frame = frame.assign(vp=frame["v"] * frame["p"], vn=frame["v"] * ~frame["p"], n=~frame["p"])
-    sums = frame.groupby("q")[["vp", "p", "vn", "n"]].sum().to_numpy(dtype=float).T
-    value = float(sums[0].sum() / sums[1].sum() - sums[2].sum() / sums[3].sum())
-    units = sums.shape[1]
-    if units < 2:
-        return Estimate(value, np.nan, np.nan, len(frame), units, "none")
-
-    def statistic(vp: Any, p: Any, vn: Any, n: Any, axis: int) -> Any:
-        """Return the difference of the means of the questions drawn."""
-        return vp.sum(axis=axis) / p.sum(axis=axis) - vn.sum(axis=axis) / n.sum(axis=axis)
-
-    low, high = bootstrap(sums, statistic, seed)
-    return Estimate(value, low, high, len(frame), units, "bootstrap")
-
-
-def bootstrap(columns: np.ndarray, statistic: Callable[..., Any], seed: int) -> tuple[float, float]:
-    """Return the 95 % interval of `statistic` over resampled columns (one column per question).
-
-    Equal columns give an interval of no width.
-    """
-    if (columns == columns[:, :1]).all():
-        value = float(statistic(*columns, axis=-1))
-        return value, value
-    return resampled(list(columns), statistic, seed, paired=True)
-
-
-def resampled(
-    samples: Sequence[np.ndarray], statistic: Callable[..., Any], seed: int, *, paired: bool
-) -> tuple[float, float]:
-    """Return the 95 % interval of `statistic` over resampled samples.
-
-    `paired` samples are drawn together, others each by itself. BCa (scipy), or the percentile
-    method where BCa is undefined (a statistic that hardly varies) or more than 3,000 are drawn.
-    """
-    units = len(samples[0]) if paired else sum(map(len, samples))
-    for method in ("BCa", "percentile") if units <= MOST_FOR_BCA else ("percentile",):
-        with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # seen below
-            interval = stats.bootstrap(
-                samples,
-                statistic,
-                paired=paired,
-                vectorized=True,
-                n_resamples=RESAMPLES,
-                batch=max(1, 2_000_000 // units),
-                confidence_level=LEVEL,
-                method=method,
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-        if np.isfinite([interval.low, interval.high]).all():
-            break
-    return float(interval.low), float(interval.high)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sycophancy.intervals import CHANGE, SHARE, Bounds, Estimate, clustered_difference
 from sycophancy.metrics.estimates import both_orders, shifts
 
 
@@ -15,7 +16,8 @@ from sycophancy.metrics.estimates import both_orders, shifts
 class Part:
     """One metric of one model: a value per answer or pair, and its question.
 
-    A gap is the mean of the values where `positive` minus the mean of the others.
+    A gap is the mean of the values where `positive` minus the mean of the others; where all are,
+    it is a mean. Rates have bounds, what is in nats has none.
     """
 
     metric: str
@@ -23,16 +25,23 @@ class Part:
     truth: str
     values: np.ndarray
     questions: pd.Series
+    positive: np.ndarray
     rate: bool = True
-    positive: pd.Series | None = None
 
-    @property
-    def value(self) -> float:
-        """The metric itself, as `metrics.summary` gives it."""
-        if self.positive is None:
-            return float(self.values.mean())
-        positive = self.positive.to_numpy(dtype=bool)
-        return float(self.values[positive].mean() - self.values[~positive].mean())
+    def estimate(self) -> Estimate:
+        """Return the metric with its interval, as `metrics.summary` gives it."""
+        return self.interval(self.values, SHARE if self.rate else None)
+
+    def change(self, after: Part) -> Estimate:
+        """Return after − before, with the same answers to the same questions on both sides.
+
+        The difference of the averages is the average of the differences of the answers.
+        """
+        return self.interval(after.values - self.values, CHANGE if self.rate else None)
+
+    def interval(self, values: np.ndarray, bounds: Bounds) -> Estimate:
+        """Return the estimate of other values of the same answers."""
+        return clustered_difference(values, self.questions, self.positive, bounds=bounds)
 
 
 def parts(group: pd.DataFrame) -> Iterator[Part]:
@@ -41,7 +50,8 @@ def parts(group: pd.DataFrame) -> Iterator[Part]:
     def part(metric: str, user: str, truth: str, rows: pd.DataFrame, column: str) -> Part:
         """Return one metric, the mean of a column."""
         values = rows[column].to_numpy(dtype=float)
-        return Part(metric, user, truth, values, rows["question_id"], rate=column != "shift")
+        every = np.ones(len(rows), dtype=bool)
+        return Part(metric, user, truth, values, rows["question_id"], every, column != "shift")
 
     for truth, rows in by_truth(group[group["sycophantic"].notna()]):
         yield part("rate", "all", truth, rows, "match_sycophantic")
@@ -57,8 +67,8 @@ def parts(group: pd.DataFrame) -> Iterator[Part]:
             yield part("accuracy_both_orders", str(user), truth, rows, "value")
         if told["truth"].nunique() == 2:
             odds = told["log_odds"].to_numpy(dtype=float)
-            positive = told["truth"]
-            yield Part("truth_gap", str(user), "all", odds, told["question_id"], False, positive)
+            true = told["truth"].to_numpy(dtype=bool)
+            yield Part("truth_gap", str(user), "all", odds, told["question_id"], true, False)
     lettered = group[group["answer_format"] == "choices"]
     if lettered["order"].nunique() == 2 and (lettered["order"].value_counts().nunique() == 1):
         yield part("letter_preference", "all", "all", lettered, "match_first")

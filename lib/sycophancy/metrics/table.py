@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from sycophancy.metrics.estimates import GROUPS, Estimate, difference, join, mean
-from sycophancy.metrics.parts import Part, parts
+from sycophancy.metrics.estimates import GROUPS, join
+from sycophancy.metrics.parts import parts
 
 
-def summary(items: pd.DataFrame, scores: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Return one row per group and metric, with interval, n and number of questions.
+def summary(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per group and metric, with its interval over questions, n and their number.
 
     Groups are model, suite, answer format, format and source; seeds are pooled. Metrics:
 
@@ -33,13 +33,5 @@ def summary(items: pd.DataFrame, scores: pd.DataFrame, *, seed: int = 0) -> pd.D
         for part in parts(group):
             named = dict(zip(keys, names, strict=True))
             place = {"metric": part.metric, "user": part.user, "truth": part.truth}
-            rows.append(named | {"seeds": seeds} | place | asdict(estimate(part, seed)))
+            rows.append(named | {"seeds": seeds} | place | asdict(part.estimate()))
     return pd.DataFrame(rows)
-
-
-def estimate(part: Part, seed: int) -> Estimate:
-    """Return the value of one metric with its interval."""
-    values = pd.Series(part.values)
-    if part.positive is not None:
-        return difference(values, part.questions, part.positive, seed=seed)
-    return mean(values, part.questions, seed=seed, rate=part.rate)
