@@ -13,7 +13,6 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from sycophancy import metrics
 from sycophancy.errors import InputError
-from sycophancy.metrics import benchmarks
 
 PLACE = {"suite": "mmlu", "source": "embedded", "format": "paper", "seed": 0}
 
@@ -68,48 +67,18 @@ def test_the_average_is_that_of_tasks_not_of_questions() -> None:
     assert set(found["metric"]) == {"accuracy", "chance"}  # nothing was generated
 
 
-@pytest.mark.parametrize("sizes", [(30, 30), (12, 60, 25), (10,) * 12])
-def test_the_interval_is_about_that_of_the_stratified_normal_theory(sizes: tuple[int, ...]) -> None:
-    """Unbiased variances of the tasks, added up: the textbook formula of stratified sampling."""
-    for seed in range(3):
-        right = draw(seed, sizes, 0.6)
-        found = pick(metrics.accuracies(table(right)), task="average", metric="accuracy")
-        variances = [np.var(v, ddof=1) / len(v) for v in right.values()]
-        error = np.sqrt(sum(variances)) / len(sizes)
-        half = (found["high"] - found["low"]) / 2
-        assert half == pytest.approx(1.96 * error, rel=0.1)
-        assert found["low"] < found["value"] < found["high"]
-        assert found["interval"] == "bootstrap"
-
-
-def test_resampling_inside_tasks_agrees_with_a_plain_loop() -> None:
-    tasks = [np.array([0.0, 1, 1, 1, 0, 1, 0, 1]), np.array([1.0, 0, 0, 0, 1])]
-    rng = np.random.default_rng(5)
-    means = [
-        np.mean([rng.choice(values, len(values)).mean() for values in tasks]) for _ in range(8000)
-    ]
-    low, high = benchmarks.stratified(tasks, seed=0)
-    assert (low, high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.05)
-
-
-def test_stretched_values_have_the_unbiased_variance_and_the_same_mean() -> None:
-    values = np.array([0.0, 1, 1, 1])
-    wider = benchmarks.stretched(values)
-    assert wider.mean() == pytest.approx(values.mean())
-    assert wider.var() == pytest.approx(values.var(ddof=1))
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
-    """240 samples of ten questions in each of six subjects, whose true accuracies are known."""
-    truth = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
-    rng = np.random.default_rng(0)
-    hits = 0
-    for seed in range(240):
-        tasks = [rng.binomial(1, p, 10).astype(float) for p in truth]
-        found = benchmarks.average(tasks, 60, seed=seed)
-        hits += found.low <= truth.mean() <= found.high
-    # 95 % of 240 is 228; a binomial count lies below 217 once in 500
-    assert 217 <= hits <= 239
+def test_the_interval_is_wilsons_with_the_stratified_variance() -> None:
+    """By hand, 6 and 2 of 10: unbiased variances of the tasks, z² questions of one half added."""
+    found = pick(
+        metrics.accuracies(table({"a": [1.0] * 6 + [0.0] * 4, "b": [1.0] * 2 + [0.0] * 8})),
+        task="average", metric="accuracy",
+    )  # fmt: skip
+    variance = (0.24 + 0.16) / 9 / 4
+    n, z, t = 20, stats.norm.ppf(0.975), stats.t.ppf(0.975, 18)
+    middle = (n * 0.4 + z**2 / 2) / (n + z**2)
+    half = n / (n + z**2) * np.sqrt(t**2 * variance + (z**2 / n / 2) ** 2)
+    assert [found["low"], found["high"]] == pytest.approx([middle - half, middle + half])
+    assert found["interval"] == "wilson"
 
 
 def test_questions_of_several_seeds_count_once() -> None:
@@ -199,17 +168,19 @@ def test_changes_are_those_of_the_same_questions() -> None:
     assert set(found["model"]) == {"after"} and set(found["task"]) == {"average", "t0", "t1"}
 
 
-def test_pairs_are_kept_together_when_they_are_resampled() -> None:
+def test_the_interval_of_a_change_is_over_pairs() -> None:
     """Two models that differ on few questions: the paired interval is far narrower."""
     before = draw(3, (60, 60))
     after = {t: [*(1 - v for v in values[:3]), *values[3:]] for t, values in before.items()}
     answers = two(before, after)
     paired = pick(metrics.accuracy_changes(answers, "base"), task="average", metric="accuracy")
     alone = pick(metrics.accuracies(answers), model="after", task="average", metric="accuracy")
-    assert paired["high"] - paired["low"] < 0.5 * (alone["high"] - alone["low"])
+    assert paired["high"] - paired["low"] < 0.6 * (alone["high"] - alone["low"])
     moved = [np.subtract(after[task], before[task]) for task in before]
     error = np.sqrt(sum(np.var(v, ddof=1) / len(v) for v in moved)) / 2
-    assert (paired["high"] - paired["low"]) / 2 == pytest.approx(1.96 * error, rel=0.3)
+    unseen = 3.8415 / 120  # as in Wilson's interval, for a range of 2
+    half = 120 / 123.8415 * np.hypot(stats.t.ppf(0.975, 118) * error, unseen)
+    assert (paired["high"] - paired["low"]) / 2 == pytest.approx(half, rel=1e-3)
 
 
 def test_no_change_in_any_answer_still_has_a_width() -> None:
@@ -298,7 +269,7 @@ def test_it_is_two_one_sided_tests() -> None:
         outcome = metrics.equivalence(changed)["outcome"].iloc[0]
         within, _, _ = ttost_paired(after, before, -metrics.MARGIN, metrics.MARGIN)
         above = stats.ttest_1samp(after - before, metrics.MARGIN, alternative="greater").pvalue
-        for p in (within, above):  # a bootstrap and a t-test differ a little
+        for p in (within, above):  # Wilson's interval and a t-test differ a little
             assert not 0.015 < p < 0.035, "too near to tell"
         expected = "equivalent" if within < 0.025 else "better by more" if above < 0.025 else "open"
         assert outcome == expected

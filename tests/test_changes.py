@@ -243,7 +243,7 @@ def test_parts_are_the_definitions_of_the_summary() -> None:
     assert [(p.metric, p.user, p.truth) for p in found] == list(
         plain[["metric", "user", "truth"]].itertuples(index=False, name=None)
     )
-    assert [p.value for p in found] == pytest.approx(list(plain["value"]))
+    assert [p.estimate().value for p in found] == pytest.approx(list(plain["value"]))
 
 
 # --- appendix A.4: distance of the answers without a user

@@ -123,6 +123,45 @@ def test_the_caption_names_model_data_n_and_seed() -> None:
         assert part in text
 
 
+def test_a_value_without_an_interval_is_hollow_and_the_caption_says_so() -> None:
+    found = table()
+    assert "hollow" not in figures.wrong_additions(found).get_supxlabel()
+    one = (found["metric"] == "accuracy") & (found["truth"] == "true") & (found["user"] == "none")
+    missing = found.assign(low=found["low"].mask(one), high=found["high"].mask(one))
+    figure = figures.wrong_additions(missing)
+    assert figure.get_supxlabel().endswith("; hollow: no interval")
+    marked = [line for ax in figure.axes for line in ax.lines if line.get_gid() == "no interval"]
+    assert len(marked) == found.loc[one, "answer_format"].nunique()
+    assert {line.get_markerfacecolor() for line in marked} == {"white"}
+    values = sorted(100 * found.loc[one, "value"])
+    assert sorted(float(line.get_ydata()[0]) for line in marked) == pytest.approx(values)
+    # and nothing is drawn there that could be taken for an interval of no width
+    for ax in figure.axes[: len(marked)]:
+        bars = [bar for c in ax.containers for bar in c.lines[2][0].get_segments()]
+        assert all(np.isfinite(bar).all() and bar[0][1] < bar[1][1] for bar in bars if len(bar))
+        drawn = [line for line in ax.lines if line.get_gid() == "no interval"]
+        where = float(drawn[0].get_xdata()[0])
+        assert not any(np.isclose(bar[0][0], where) for bar in bars if len(bar))
+
+
+def test_the_caption_counts_in_the_order_of_the_axis() -> None:
+    tasks = {"political_typology": 17, "nlp_survey": 32, "philpapers2020": 84}
+    rows = [
+        {
+            "model": "m", "suite": suite, "answer_format": "choices", "format": "paper",
+            "source": "upstream", "seeds": "0", "metric": metric, "user": "all", "truth": "all",
+            "value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "questions": count,
+            "interval": "wilson",
+        }
+        for suite, count in tasks.items()
+        for metric in ("rate", "rate_both_orders", "shift")
+    ]  # fmt: skip
+    figure = figures.opinion_tasks(pd.DataFrame(rows))
+    ticks = [text.get_text() for text in figure.axes[1].get_xticklabels()]
+    assert ticks == ["NLP\nsurvey", "Phil-\nPapers", "political\ntypology"]
+    assert "n = 32 + 84 + 17" in figure.get_supxlabel()
+
+
 def test_a_saved_figure_has_its_values_beside_it_and_is_the_same_each_time(tmp_path: Path) -> None:
     found = table()
     for name in ("one", "two"):

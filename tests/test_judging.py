@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sycophancy import claims, compare, metrics, suites
 from sycophancy.compare import judging
 from sycophancy.errors import InputError
 from sycophancy.generate import RECIPES
+from sycophancy.intervals import Estimate, clustered_mean
 
 HELD, _ = claims.claims(["everyday_facts"], split="test")
 ITEMS = suites.claim_items(HELD, 40, answer_formats=["statement"], polarities=["positive"])
@@ -51,7 +53,7 @@ def test_a_cure_meets_every_test() -> None:
     assert set(found.values()) == {"met"}
     assert set(found) == {
         ("zero", "shift"), ("base", "truth_gap, change"), ("base", "accuracy, change"),
-        ("placebo", "shift, change"), ("placebo", "truth_gap, change"),
+        ("placebo", "|shift|, change"), ("placebo", "truth_gap, change"),
         ("placebo", "accuracy, change"),
     }  # fmt: skip
 
@@ -61,7 +63,7 @@ def test_indifference_is_no_cure() -> None:
     assert found["zero", "shift"] == "met"
     assert found["base", "truth_gap, change"] == "failed"
     assert found["base", "accuracy, change"] == "failed"
-    assert found["placebo", "shift, change"] in ("open", "met")
+    assert found["placebo", "|shift|, change"] in ("open", "met")
 
 
 @pytest.mark.parametrize(
@@ -73,17 +75,75 @@ def test_the_shift_should_be_no_farther_from_zero_than_the_placebos(
     placebo: float, labels: float, expected: str
 ) -> None:
     found = verdicts(base=(0.6, 0.2), labels=(labels, 0.4), placebo=(placebo, 0.1))
-    assert found["placebo", "shift, change"] == expected
+    assert found["placebo", "|shift|, change"] == expected
 
 
-def test_a_shift_whose_interval_holds_the_placebos_is_open() -> None:
-    change = pd.Series({"value": 0.0, "low": -0.1, "high": 0.1, "n": 8, "questions": 4})
-    for before in (0.3, -0.3):
-        found = judging.compared("labels", "placebo", "shift", change, before)
-        assert (
-            found["verdict"] == "open"
-            and found["wanted"] == f"from {before:+.2f} no farther from 0"
-        )
+def test_the_placebos_uncertainty_counts() -> None:
+    """A placebo's shift that is not known well decides nothing, however well the run's is known."""
+    parts = [answered("base", 0.6, 0.2), answered("labels", 0.1, 0.4)]
+    items, scores = answered("placebo", 0.2, 0.1)
+    # facts differ in how far they follow the placebo's user, by much more than 0.1 nats
+    pulls = np.random.default_rng(3).normal(0, 1.2, items["question_id"].nunique())
+    pull = items["question_id"].map(dict(zip(items["question_id"].unique(), pulls, strict=True)))
+    towards = items["user"].map({"none": 0.0, "agrees": 0.5, "disagrees": -0.5}) * pull
+    moved = (scores["item_id"].map(dict(zip(items["item_id"], towards, strict=True)))).to_numpy()
+    sign = np.where(scores["choice"] == scores["item_id"].map(
+        dict(zip(items["item_id"], items["agree"], strict=True))), 0.5, -0.5)  # fmt: skip
+    parts.append((items, scores.assign(logp=scores["logp"] + sign * moved)))
+    items, scores = (pd.concat(side, ignore_index=True) for side in zip(*parts, strict=True))
+    joined = metrics.join(items, scores)
+    before, after = (metrics.shifts(joined[joined["model"] == m]) for m in ("placebo", "labels"))
+    # the run's own interval lies nearer to zero than where the placebo's estimate happens to be
+    alone = clustered_mean(after["shift"], after["question_id"])
+    assert max(abs(alone.low), abs(alone.high)) < abs(before["shift"].mean())
+    table = compare.verdict(items, scores, "labels", "base").set_index(["compared_with", "metric"])
+    found = table.loc[("placebo", "|shift|, change")]
+    assert found["verdict"] == "open" and found["low"] < 0 < found["high"]
+    assert found["value"] == pytest.approx(abs(alone.value) - abs(before["shift"].mean()))
+    # a bootstrap of both on the same claims says the same, in a narrower interval
+    wide = [side.groupby("question_id", sort=False)["shift"].mean() for side in (before, after)]
+    rng = np.random.default_rng(0)
+    picks = rng.integers(len(wide[0]), size=(4000, len(wide[0])))
+    then, now = (np.abs(side.to_numpy()[picks].mean(axis=1)) for side in wide)
+    drawn = np.quantile(now - then, [0.025, 0.975])
+    assert found["low"] == pytest.approx(drawn[0], abs=0.1)
+    assert 0 < drawn[1] < found["high"] < 0.5
+
+
+def test_a_known_change_decides_nothing_where_the_placebos_side_is_not_known() -> None:
+    """The interval of the change, added to the placebo's estimate as if that were exact: "met".
+
+    Claims pull run and placebo alike: the run lies 0.2 nats below the placebo for certain. Whether
+    that leads towards zero hangs on the side of zero on which the placebo lies, which is open.
+    """
+    both = np.random.default_rng(1).normal(0, 1.0, 40)
+    both = both - both.mean()
+    before = pd.DataFrame({"shift": 0.25 + both, "question_id": range(40)})
+    after = pd.DataFrame({"shift": 0.05 + both, "question_id": range(40)})
+    change = clustered_mean(after["shift"] - before["shift"], np.arange(40))
+    placebo = abs(before["shift"].mean())
+    old = max(abs(placebo + change.low), abs(placebo + change.high))
+    assert old <= placebo  # "met"
+    found = judging.distance_change(before, after)
+    assert judging.judge(-found.high, -found.low) == "open"
+    assert found.value == pytest.approx(-0.2)
+    assert [found.low, found.high] == pytest.approx([-0.2, 0.2])
+    # of a placebo far from zero the side is known, and the same change is enough
+    far = judging.distance_change(before.assign(shift=1 + both), after.assign(shift=0.8 + both))
+    assert [far.low, far.value, far.high] == pytest.approx([-0.2] * 3)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.3, 0.1), (-0.3, 0.1), (0.2, -0.5), (0.0, 0.4)])
+def test_the_distance_is_that_of_the_bootstrap_of_both(before: float, after: float) -> None:
+    rng = np.random.default_rng(5)
+    sides = [mean + rng.normal(0, 0.4, 200) for mean in (before, after)]
+    frames = [pd.DataFrame({"shift": side, "question_id": range(200)}) for side in sides]
+    found = judging.distance_change(*frames)
+    picks = rng.integers(200, size=(4000, 200))
+    then, now = (np.abs(side[picks].mean(axis=1)) for side in sides)
+    assert [found.low, found.high] == pytest.approx(
+        list(np.quantile(now - then, [0.025, 0.975])), abs=0.03
+    )
 
 
 def test_the_numbers_are_those_that_were_planted() -> None:
@@ -92,7 +152,7 @@ def test_the_numbers_are_those_that_were_planted() -> None:
     assert table.loc[("zero", "shift"), "value"] == pytest.approx(0.1, abs=0.02)
     assert table.loc[("zero", "shift"), "verdict"] == "failed"
     assert table.loc[("base", "truth_gap, change"), "value"] == pytest.approx(0.3, abs=1e-6)
-    assert table.loc[("placebo", "shift, change"), "value"] == pytest.approx(-0.2, abs=1e-6)
+    assert table.loc[("placebo", "|shift|, change"), "value"] == pytest.approx(-0.2, abs=1e-6)
     joined = metrics.join(items, scores)
     right = joined.groupby("model")["match_correct"].mean()
     assert table.loc[("base", "accuracy, change"), "value"] == pytest.approx(
@@ -149,7 +209,7 @@ def test_every_seed_is_tested_against_the_placebo_of_its_own(
     [(-0.04, 0.03, "met"), (0.06, 0.1, "failed"), (-0.3, -0.06, "failed"), (0.0, 0.2, "open")],
 )
 def test_near_zero_is_within_a_twentieth(low: float, high: float, expected: str) -> None:
-    estimate = metrics.Estimate((low + high) / 2, low, high, 10, 10, "bootstrap")
+    estimate = Estimate((low + high) / 2, low, high, 10, 10, "t")
     assert compare.judging.judge_near(estimate) == expected
 
 
@@ -221,9 +281,11 @@ def test_runs_of_several_seeds_are_one_recipe(tmp_path: Path) -> None:
         "base": "facts", "labels": "seeds and facts", "placebo": "seeds and facts",
     }  # fmt: skip
     assert found["training_seeds"].to_dict()["labels"] == "0, 1, 2"
-    values = {side: found[side].to_dict()["labels"] for side in ("value", "low", "high")}
-    # drawn with replacement, three seeds can all be the first or all the last
-    assert values == pytest.approx({"value": 0.3, "low": 0.1, "high": 0.6}, abs=0.02)
+    values = [found[side].to_dict()["labels"] for side in ("value", "low", "high")]
+    # the facts hardly differ: what is left is the t interval over three seeds
+    interval = stats.ttest_1samp(moves["labels"], 0).confidence_interval(0.95)
+    assert values == pytest.approx([0.3, interval.low, interval.high], abs=0.01)
+    assert set(table["interval"]) == {"t", "skewed t", "wilson"}
     some = items[items["model"].isin(["base", str(tmp_path / "labels_seed2")])]
     alone = compare.over_seeds(some, scores[scores["item_id"].isin(some["item_id"])])
     assert set(alone["over"]) == {"facts"} and set(alone["model"]) == {"base", "labels"}

@@ -15,7 +15,6 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from sycophancy import metrics, suites
 from sycophancy.errors import InputError
-from sycophancy.metrics import estimates
 
 # A scorer gives the log-probabilities of an item's choices.
 Scorer = Callable[[pd.Series], list[float]]
@@ -240,96 +239,6 @@ def test_log_odds_of_one_choice_against_three() -> None:
     assert odds == pytest.approx([0.0, log(1 / 9)])
 
 
-# --- intervals
-
-
-def clustered(seed: int = 0, questions: int = 25) -> tuple[pd.Series, pd.Series]:
-    """Rows that agree within a question, in questions of very different sizes."""
-    rng = np.random.default_rng(seed)
-    sizes = rng.integers(1, 40, size=questions)
-    means = rng.normal(size=questions)
-    values = np.concatenate([rng.normal(m, 0.1, size=k) for m, k in zip(means, sizes, strict=True)])
-    return pd.Series(values), pd.Series(np.repeat([f"q{i}" for i in range(questions)], sizes))
-
-
-def test_intervals_are_those_of_a_plain_loop_over_questions() -> None:
-    values, questions = clustered()
-    rng = np.random.default_rng(1)
-    groups = [values[questions == q].to_numpy() for q in questions.unique()]
-    draws = []
-    for _ in range(4000):
-        picked = [groups[i] for i in rng.integers(0, len(groups), size=len(groups))]
-        draws.append(np.concatenate(picked).mean())
-    low, high = np.quantile(draws, [0.025, 0.975])
-    found = metrics.mean(values, questions)
-    assert found.value == pytest.approx(values.mean())
-    assert (found.n, found.questions, found.interval) == (len(values), 25, "bootstrap")
-    width = high - low
-    assert found.low == pytest.approx(low, abs=0.15 * width)
-    assert found.high == pytest.approx(high, abs=0.15 * width)
-
-
-def test_an_interval_over_rows_would_be_far_too_narrow() -> None:
-    values, questions = clustered()
-    over_questions = metrics.mean(values, questions)
-    over_rows = metrics.mean(values, pd.Series(range(len(values))))
-    assert over_questions.high - over_questions.low > 2.5 * (over_rows.high - over_rows.low)
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_claim() -> None:
-    hits = 0
-    for seed in range(100):
-        rng = np.random.default_rng(seed)
-        values = pd.Series(rng.normal(0.3, 1.0, size=40))
-        found = metrics.mean(values, pd.Series(range(40)), seed=seed)
-        hits += found.low <= 0.3 <= found.high
-    assert 88 <= hits <= 99  # 95 expected; a 90 % or a 99.9 % interval would miss this
-
-
-def test_a_difference_resamples_questions_whole() -> None:
-    """True and false answers of one question rise and fall together: the interval must know."""
-    rng = np.random.default_rng(0)
-    level = rng.normal(0, 5, size=30)
-    frame = pd.DataFrame(
-        {"q": np.repeat(range(30), 2), "true": [True, False] * 30, "v": np.repeat(level, 2)}
-    )
-    frame["v"] += np.where(frame["true"], 1.0, 0.0) + rng.normal(0, 0.01, size=60)
-    found = metrics.difference(frame["v"], frame["q"], frame["true"])
-    assert found.value == pytest.approx(1.0, abs=0.01)
-    assert found.high - found.low < 0.05
-
-
-def test_equal_answers_get_wilsons_interval() -> None:
-    """By hand for 0 of 20: high = z² / (n + z²) with z = 1.96."""
-    found = metrics.mean(pd.Series([0.0] * 60), pd.Series(np.repeat(range(20), 3)), rate=True)
-    assert (found.value, found.low, found.interval) == (0.0, 0.0, "wilson")
-    assert found.high == pytest.approx(1.959964**2 / (20 + 1.959964**2), rel=1e-5)
-    # the same bound for a share of one half: up to 16 % of questions may be all right or all wrong
-    half = metrics.mean(pd.Series([0.0, 1.0] * 20), pd.Series(np.repeat(range(20), 2)), rate=True)
-    assert half.interval == "wilson"
-    assert half.high - half.low == pytest.approx(found.high)
-    assert (half.low + half.high) / 2 == pytest.approx(0.5)
-
-
-def test_a_single_question_has_no_interval() -> None:
-    found = metrics.mean(pd.Series([1.0, 2.0]), pd.Series(["q", "q"]))
-    assert (found.value, found.interval) == (1.5, "none")
-    assert np.isnan(found.low) and np.isnan(found.high)
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    values, questions = clustered()
-    assert metrics.mean(values, questions, seed=3) == metrics.mean(values, questions, seed=3)
-    assert metrics.mean(values, questions, seed=3) != metrics.mean(values, questions, seed=4)
-
-
-def test_many_questions_do_not_need_the_memory_of_their_square() -> None:
-    values = pd.Series(np.random.default_rng(0).normal(size=20_000))
-    found = metrics.mean(values, pd.Series(range(20_000)))
-    assert found.low < values.mean() < found.high
-    assert found.high - found.low == pytest.approx(2 * 1.96 / 20_000**0.5, rel=0.1)
-
-
 # --- McNemar
 
 
@@ -490,13 +399,3 @@ def test_what_does_not_fit_is_named() -> None:
         metrics.join(items, scores.assign(logp=[np.nan, *scores["logp"].iloc[1:]]))
     with pytest.raises(InputError, match="rename one"):
         metrics.join(pd.concat([items, items]), scores)
-
-
-def test_bca_gives_way_to_percentiles_where_it_is_undefined(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    columns = np.array([[1.0] * 30 + [2.0], [1.0] * 31])
-    low, high = estimates.bootstrap(
-        columns, lambda s, c, axis: s.sum(axis=axis) / c.sum(axis=axis), 0
-    )
-    assert 1.0 <= low <= high <= 2.0

@@ -2,9 +2,11 @@
 
 A cluster is what is drawn at random: a question, a sum, an input, whatever was asked of it several
 times. Every estimate is made a mean over clusters (Taylor linearisation of ratios), and its
-interval has one of two forms:
+interval has one of these forms:
 
-- "t": value ± t · standard error, with Student's t, for what has no bounds (nats);
+- "skewed t": Student's t, corrected for the skewness of the clusters (Hall 1992), for what has no
+  bounds (nats): a few questions that differ from the rest by far make it lopsided;
+- "t": value ± t · standard error, for the same over several training seeds;
 - "wilson": Wilson's interval (1927) for shares, and other means of values between two bounds, with
   the clusters' own variance in the place of p(1 − p). For one answer a cluster it is Wilson's;
   where no two clusters differ it allows for ones unlike those seen.
@@ -19,10 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
-Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+Z = float(ndtri((1 + LEVEL) / 2))
 SHARE = (0.0, 1.0)  # the bounds of a share
 CHANGE = (-1.0, 1.0)  # those of a difference of two shares
 Bounds = tuple[float, float] | None
@@ -33,8 +35,8 @@ class Estimate:
     """A value with its 95 % interval.
 
     `n` counts what is averaged (answers, or pairs), `questions` the clusters that are the units of
-    the interval. `interval` says how it was made: "t" or "wilson" (see the module), or "none" for a
-    single cluster, where `low` and `high` are NaN.
+    the interval. `interval` says how it was made: "skewed t", "t" or "wilson" (see the module), or
+    "none" for a single cluster, where `low` and `high` are NaN.
     """
 
     value: float
@@ -100,6 +102,8 @@ def crossed(values: np.ndarray, weights: np.ndarray, n: int, *, bounds: Bounds =
     if units < 2:
         return Estimate(value, np.nan, np.nan, n, units, "none")
     alike = effective(weights)
+    if bounds is None and len(values) == 1:
+        return Estimate(value, *skewed(values[0], alike - 1), n, units, "skewed t")
     low, high = around(value, spread(values, alike - 1), alike, bounds)
     return Estimate(value, low, high, n, units, named(bounds))
 
@@ -161,6 +165,25 @@ def spread(values: np.ndarray, freedom: float) -> float:
     return parts / (seeds * units)
 
 
+def skewed(values: np.ndarray, freedom: float) -> tuple[float, float]:
+    """Return the interval of the mean of one value a cluster, by Hall's transformation (1992).
+
+    The t of a mean of skewed values is skewed itself; a cubic function of it is not, and is turned
+    back. Without skewness that is value ± t · standard error.
+    """
+    units, value = len(values), float(values.mean())
+    deviation = float(values.std())
+    if np.isclose(deviation, 0, atol=1e-12 * max(1.0, abs(value))):
+        return value, value
+    error = float(values.std(ddof=1)) / np.sqrt(units)
+    lean = float(((values - value) ** 3).mean()) / deviation**3 / np.sqrt(units)
+    sides = student(freedom) * np.array([1.0, -1.0])
+    if abs(lean) > 1e-6:
+        sides = 3 / lean * (np.cbrt(1 + lean * (sides - lean / 6)) - 1)
+    low, high = value - error * sides
+    return float(low), float(high)
+
+
 def around(value: float, squared: float, units: float, bounds: Bounds) -> tuple[float, float]:
     """Return the interval around `value`, whose squared half-width without bounds is `squared`."""
     if bounds is None:
@@ -176,7 +199,7 @@ def around(value: float, squared: float, units: float, bounds: Bounds) -> tuple[
 
 def student(freedom: float) -> float:
     """Return the quantile of Student's t for a 95 % interval."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, max(1.0, freedom)))
+    return float(stdtrit(max(1.0, freedom), (1 + LEVEL) / 2))
 
 
 def named(bounds: Bounds) -> str:

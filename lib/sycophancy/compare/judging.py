@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,18 @@ def tests_of(
 def distance_change(before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
     """Return |mean shift after| − |mean shift before| of the same pairs, with its interval.
 
-    With the signs of the two means it is a mean of differences, whose interval holds what is
-    uncertain of both. Where a mean is near zero, its sign is not known; its size then moves by less
-    than the mean does, and the interval covers as well (`bench/coverage.py`).
+    With difference d and sum s of the two means this is the smaller of |d| and |s|, below zero
+    where their signs differ. The interval is all that it can be with d and s in their intervals
+    over the same claims: what is uncertain of both models is in it, their signs too.
     """
-    sides = [rows["shift"].to_numpy(dtype=float) for rows in (before, after)]
-    then, now = (np.copysign(1, side.mean()) * side for side in sides)
-    return clustered_mean(now - then, before["question_id"])
+    then, now = (rows["shift"].to_numpy(dtype=float) for rows in (before, after))
+    d, s = (clustered_mean(now + side * then, before["question_id"]) for side in (-1, 1))
+    return replace(
+        d,
+        value=abs(float(now.mean())) - abs(float(then.mean())),
+        low=-max(min(d.high, -s.low), min(-d.low, s.high)),
+        high=max(min(d.high, s.high), min(-d.low, -s.low)),
+    )
 
 
 def placebo_of(chosen: str, names: dict[str, str], placebo: str) -> str:

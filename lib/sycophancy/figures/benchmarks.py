@@ -86,7 +86,7 @@ def compared(table: pd.DataFrame, changed: pd.DataFrame, *, reading: bool = Fals
             ax.set_axis_off()
         legend(figure, models, width)
         sns.despine(figure)
-        caption(figure, table)
+        caption(figure, table, settings, "setting")
     return figure
 
 

@@ -64,7 +64,7 @@ def opinion_tasks_after(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
             ax.set_xticks(range(len(tasks)), [NAMES[task] for task in tasks])
         legend(figure, models, TWO_COLUMNS)
         sns.despine(figure)
-        caption(figure, table)
+        caption(figure, table, tasks)
     return figure
 
 
@@ -195,7 +195,7 @@ def prior_knowledge(table: pd.DataFrame) -> Figure:
             ax.margins(y=0.08)
         legend(figure, models, width, without=set(table["base"]))
         sns.despine(figure)
-        caption(figure, table)
+        caption(figure, table, ordered(table["suite"]))
     return figure
 
 

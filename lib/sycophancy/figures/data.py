@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from sycophancy.figures.theme import SHADES, WIDTH, Picture, dots, theme
+from sycophancy.figures.theme import SHADES, WIDTH, Picture, dots, subscribe, theme
 
 
 def sources(counts: pd.DataFrame, *, data: str) -> Figure:
@@ -57,8 +57,7 @@ def leak_audit(table: pd.DataFrame, *, caption: str = "") -> Figure:
         ax.margins(x=0.1)
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
         sns.despine(figure)
-        if caption:
-            figure.supxlabel(caption, fontsize=6, color=".3")
+        subscribe(figure, caption)
     return figure
 
 

@@ -16,7 +16,16 @@ from matplotlib.figure import Figure
 
 from sycophancy.errors import InputError
 from sycophancy.figures.compare import level, single
-from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, intervals, theme
+from sycophancy.figures.theme import (
+    MARKERS,
+    SHADES,
+    WIDTH,
+    Picture,
+    dots,
+    intervals,
+    subscribe,
+    theme,
+)
 
 TITLE = "Laboratory: "  # what every title begins with
 ACCURACY = {
@@ -88,9 +97,7 @@ def against(table: pd.DataFrame, column: str, label: str, what: str) -> Figure:
         headed(figure, TITLE + what, handles)
         sns.despine(figure)
         text = caption(table)
-        figure.supxlabel(
-            text if len(panels) == 1 else f"x: {label}\n{text}", fontsize=6, color=".3"
-        )
+        subscribe(figure, text if len(panels) == 1 else f"x: {label}\n{text}")
     return figure
 
 
@@ -147,7 +154,7 @@ def causes(table: pd.DataFrame) -> Figure:
         handles, names = grid[0, 0].get_legend_handles_labels()
         headed(figure, TITLE + what_varies(table), dict(zip(names, handles, strict=True)))
         sns.despine(figure)
-        figure.supxlabel(caption(table), fontsize=6, color=".3")
+        subscribe(figure, caption(table))
     return figure
 
 
@@ -186,7 +193,7 @@ def caption(table: pd.DataFrame) -> str:
     who = (
         ", ".join(names) if len(names) <= 2 else f"{names[0]} …\n{names[-1]} ({len(names)} models)"
     )
-    n = ", ".join(f"{count:,}" for count in sorted(set(table["questions"])))
+    n = ", ".join(f"{count:,}" for count in dict.fromkeys(table["questions"]))
     seeds = "; ".join(dict.fromkeys(table["training_seeds"].astype(str)))
     over = " or ".join(dict.fromkeys(table["over"]))
     return (

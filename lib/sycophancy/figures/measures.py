@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, theme
+from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, subscribe, theme
 from sycophancy.templates import LAB_FORMATS, LAB_TASTES
 
 ANSWERED = {
@@ -100,7 +102,7 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
                 loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, borderaxespad=0.2
             )
         sns.despine(figure)
-        caption(figure, table)
+        caption(figure, table, tasks)
     return figure
 
 
@@ -166,25 +168,30 @@ def legend(figure: Figure, ax: Axes, table: pd.DataFrame) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
-def caption(figure: Figure, table: pd.DataFrame) -> None:
+def caption(
+    figure: Figure, table: pd.DataFrame, places: Sequence[str] = (), column: str = "suite"
+) -> None:
     """Write model, data, n and intervals under a figure, so that it can be read alone.
 
-    What laboratory models were asked is marked as such.
+    n is that of each of `column`, in the order of the axis, `places`, or of the table. What
+    laboratory models were asked is marked as such.
     """
     names = list(dict.fromkeys(table["model"]))
     who = names[0] if len(names) == 1 else f"{len(names)} models"
     sources = ", ".join(dict.fromkeys(table["source"]))
     formats = ", ".join(dict.fromkeys(table["format"]))
     seeds = ", ".join(dict.fromkeys(table["seeds"].astype(str))) if "seeds" in table else "?"
-    questions = table[table["suite"] != ALL_TASKS].groupby("suite")["questions"].max()
-    n = " + ".join(str(count) for count in questions)
+    apart = table[table["suite"] != ALL_TASKS]
+    questions = apart.groupby(column, sort=False)["questions"].max()
+    order = [place for place in places if place in questions] or list(questions.index)
+    n = " + ".join(str(questions[place]) for place in order)
     text = (
         f"{who}; {sources} questions, n = {n};\n"
         f"seeds {seeds}; format {formats}; bars: 95 % intervals over questions"
     )
     if in_laboratory(table):
         text = f"{LABORATORY}\n{text}"
-    figure.supxlabel(text, fontsize=6, color=".3")
+    subscribe(figure, text)
 
 
 def in_laboratory(table: pd.DataFrame) -> bool:

@@ -14,7 +14,7 @@ from sycophancy.errors import InputError
 from sycophancy.figures.compare import level
 from sycophancy.figures.laboratory import lines
 from sycophancy.figures.measures import LABORATORY, in_laboratory
-from sycophancy.figures.theme import SHADES, WIDTH, Picture, theme
+from sycophancy.figures.theme import SHADES, WIDTH, Picture, subscribe, theme
 
 # measure: what its axis says, what a value is multiplied with, where the dashed line lies
 MEASURES = {
@@ -67,7 +67,7 @@ def series(table: pd.DataFrame, column: str) -> Figure:
             ax.set_xlabel(AXES[column])
             ax.tick_params(labelbottom=True)
         sns.despine(figure)
-        figure.supxlabel(caption(table), fontsize=6, color=".3")
+        subscribe(figure, caption(table))
     return figure
 
 
@@ -107,6 +107,7 @@ def caption(table: pd.DataFrame) -> str:
     """Return base, formats, numbers of questions and intervals as the text under a figure."""
     base = ", ".join(dict.fromkeys(table.loc[table["level"].isna(), "model"]))
     counts = table.groupby("measure", sort=False)["questions"].max()
+    counts = counts[[name for name in MEASURES if name in counts]]  # the order of the panels
     if set(table.loc[table["measure"] == "benchmarks", "series"]) == {compare.INSTEAD}:
         counts = counts.rename({"benchmarks": compare.INSTEAD})
     n = ", ".join(f"{int(count)} {str(name).replace('_', ' ')}" for name, count in counts.items())

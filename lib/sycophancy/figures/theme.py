@@ -21,6 +21,7 @@ from sycophancy.runs import atomic
 WIDTH = 3.5  # inches: one column of a paper
 # Told apart by shape and by lightness, so that they survive a print in grey.
 SHADES = ("#08306b", "#e6842a", "#6baed6", "#7f2704", "#969696", "#41ab5d")
+HOLLOW = "no interval"  # marks what is drawn so
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 THEME: Any = {
     "font.size": 8,
@@ -108,13 +109,22 @@ def intervals(
     *,
     scale: float = 1.0,
     joined: bool = False,
+    horizontal: bool = False,
 ) -> None:
-    """Draw `value` with `low` and `high` of each row at `x`, with a thin line through if joined."""
+    """Draw `value` with `low` and `high` of each row at `x`, with a thin line through if joined.
+
+    A value without an interval is a hollow marker, and `subscribe` says what that means. `x` is on
+    the vertical axis where values are `horizontal`.
+    """
     value, low, high = (rows[key].to_numpy(float) * scale for key in ("value", "low", "high"))
-    ax.errorbar(
-        x,
-        value,
-        yerr=np.nan_to_num(np.maximum(0, [value - low, high - value])),
+    alone = np.isfinite(value) & ~np.isfinite(high - low)
+    bars = np.maximum(0, [value - low, high - value])  # none where a side is missing
+    across, up = (value, x) if horizontal else (x, value)
+    drawn = ax.errorbar(
+        across,
+        up,
+        xerr=bars if horizontal else None,
+        yerr=None if horizontal else bars,
         fmt=f"-{marker}" if joined else marker,
         color=shade,
         markersize=4,
@@ -123,6 +133,22 @@ def intervals(
         label=name or None,
         zorder=3,
     )
+    if alone.any():
+        hollow = np.flatnonzero(alone)
+        if len(hollow) == np.isfinite(value).sum():
+            drawn.lines[0].set_markerfacecolor("white")  # in the legend as well
+        ax.plot(
+            across[hollow], up[hollow], marker, color=shade, markerfacecolor="white", markersize=4, zorder=4,
+            gid=HOLLOW,
+        )  # fmt: skip
+
+
+def subscribe(figure: Figure, text: str) -> None:
+    """Write the small text under a figure, and what a hollow marker in it means."""
+    if any(line.get_gid() == HOLLOW for ax in figure.axes for line in ax.lines):
+        text = f"{text}; hollow: no interval" if text else "hollow: no interval"
+    if text:
+        figure.supxlabel(text, fontsize=6, color=".3")
 
 
 def save_figure(figure: Figure, path: Path, table: pd.DataFrame) -> Figure:

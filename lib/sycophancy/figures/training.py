@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from sycophancy.figures.measures import LABORATORY
-from sycophancy.figures.theme import SHADES, WIDTH, Picture, theme
+from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, intervals, subscribe, theme
 from sycophancy.world import SOURCE
 
 SMOOTH = 10  # steps of the running mean
@@ -32,14 +32,9 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
                 rows = rows.set_index("source").reindex(places)
                 if rows["value"].isna().all():
                     continue
-                value, low, high = (
-                    100 * rows[name].to_numpy() for name in ("value", "low", "high")
-                )
                 at = np.arange(len(places)) + (number - (len(kinds) - 1) / 2) * 0.22
-                ax.errorbar(
-                    value, at, xerr=np.nan_to_num([value - low, high - value]), fmt="o^sDv"[number],
-                    color=SHADES[number], markersize=3, capsize=1.5, linewidth=0.8, label=kind,
-                )  # fmt: skip
+                marker, shade = MARKERS[number], SHADES[number]
+                intervals(ax, at, rows, marker, shade, kind, scale=100, horizontal=True)
             ax.axvline(50, color=".3", linewidth=0.8, linestyle="--", zorder=1)
             ax.set(xlabel=f"{titles[metric]} (%)", xlim=(-3, 103))
         axes[0].set_yticks(np.arange(len(places)), places)
@@ -55,7 +50,7 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
         text = f"{model}, recipe {recipe}, {size}"
         if places == [SOURCE]:
             text = f"{LABORATORY}\n{text}"
-        figure.supxlabel(text, fontsize=6, color=".3")
+        subscribe(figure, text)
     return figure
 
 

@@ -155,7 +155,9 @@ def part_of(
     added = np.ones(len(rows), bool) if positive is None else positive.to_numpy(dtype=bool)
     codes, questions = pd.factorize(rows["question_id"])
     number, seeds = pd.factorize(rows[TRAINED], sort=True)
-    absent = np.argwhere(pd.crosstab(number, codes).to_numpy() == 0)
+    asked = np.zeros((len(seeds), len(questions)), dtype=bool)
+    asked[number, codes] = True
+    absent = np.argwhere(~asked)
     if len(absent):
         seed, question = absent[0]
         raise InputError(
@@ -184,7 +186,8 @@ def effects(
     of the cells with the second level (in order of appearance) minus that with the first; an
     interaction is the difference that the one factor makes to the effect of the other, and so on,
     averaged over the factors not in it: all are in the unit of the metric. Intervals are those of
-    `user_table`, over training seeds and facts, the same ones in all cells. Columns: metric,
+    `user_table`, over training seeds and facts, the same ones in all cells; there is none where all
+    facts and seeds show the same effect. Columns: metric,
     effect, levels, over, value, low, high, n (answers), questions, interval, seeds. Raises
     InputError for a factor of more than two levels, and cells that are missing or there twice.
     """
@@ -208,6 +211,8 @@ def effects(
                 row = {"metric": metric, "effect": " × ".join(named), "over": whole.over}
                 row["levels"] = "; ".join(" → ".join(map(worded, levels[name])) for name in named)
                 estimate = crossed(contrast(cells, chosen), whole.weights, whole.n)
+                if estimate.low == estimate.high:  # no two facts or seeds differ
+                    estimate = replace(estimate, low=np.nan, high=np.nan, interval="none")
                 rows.append(row | asdict(estimate) | {"seeds": len(whole.seeds)})
     return pd.DataFrame(rows)
 
