@@ -1,6 +1,6 @@
 """How often the 95 % intervals of the package hold the truth, by simulation.
 
-Usage: python -m bench.coverage [--draws 2000 --seed 0 --out bench/coverage.csv --only TEXT]
+Usage: python -m bench.coverage [--draws 2000 --seed 0 --out bench/coverage.csv --only rate]
 
 Every interval that is published is drawn again and again at the sizes it is used with, by the
 package's own functions, from populations whose true value is known: questions (sums, facts, inputs)
@@ -13,10 +13,13 @@ ends with status 1 where an interval holds the truth in less than 92 % of the dr
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,12 +40,13 @@ from sycophancy.intervals import (
 )
 from sycophancy.metrics import doses
 
+TABLE = Path(__file__).with_name("coverage.csv")
+KEYS = ["number", "size", "population"]
 LEAST, MOST = 0.92, 0.98
-RARE = "Wilson near 0 and 100 %: ones unlike those seen are allowed for"
-CALM = "Wilson, questions differ little: ones unlike those seen are allowed for"
-SMALL = "few questions a task, or tasks: their variance is bounded, not known"
-SEEDS = "seeds differ little, and two or three do not show it: their t is wide"
-POPULATION = 400_000  # draws that a true value without a formula is worked out from
+RARE = "near 0 and 100 %: ones unlike those seen are allowed for, as in Wilson's interval"
+CALM = "questions differ little: ones unlike those seen are allowed for"
+SEEDS = "seeds differ little, which few of them do not show: their t is wide"
+SIGNS = "both shifts are near zero: either sign is possible"
 
 
 @dataclass(frozen=True)
@@ -64,36 +68,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("coverage.csv"))
+    parser.add_argument("--out", type=Path, default=TABLE)
     parser.add_argument("--only", default="", help="simulate the numbers whose name contains this")
     options = parser.parse_args()
-    table = simulate(options.draws, options.seed, only=options.only)
+    chosen = [case for case in cases() if options.only in case.number]
+    table = simulate(chosen, options.draws, options.seed)
     print(report(table))
     table.to_csv(options.out, index=False, float_format="%.4g")
     sys.exit(1 if (table["verdict"] != "").any() else 0)
 
 
-def simulate(draws: int, seed: int = 0, *, only: str = "", quiet: bool = False) -> pd.DataFrame:
+def simulate(chosen: list[Case], draws: int, seed: int = 0) -> pd.DataFrame:
     """Return one row per case: the share of intervals that hold the truth, and their mean width.
 
     Column `verdict` is empty where the share is at least 92 % and, without a reason, at most 98 %.
+    A case has the same draws in whatever company it is simulated.
     """
     rows = []
-    chosen = [case for case in cases() if only in case.number]
-    for number, case in enumerate(tqdm(chosen, unit="case", disable=quiet)):
-        rng = np.random.default_rng([seed, number])
+    for case in tqdm(chosen, unit="case"):
+        name = " ".join(getattr(case, key) for key in KEYS)
+        rng = np.random.default_rng([seed, *name.encode()])
         found = [case.estimate(rng) for _ in range(draws)]
         low, high = (np.array([getattr(one, side) for one in found]) for side in ("low", "high"))
         held = float(((low <= case.truth + 1e-12) & (high >= case.truth - 1e-12)).mean())
-        named = [one.interval for one in found if np.isfinite(one.low)]
+        unexplained = "no reason" if held > MOST and not case.reason else ""
         rows.append(
             {
-                "number": case.number, "size": case.size, "population": case.population,
-                "interval": ", ".join(sorted(set(named))), "truth": case.truth, "draws": draws,
-                "coverage": held, "width": float(np.mean(high - low)),
+                **{key: getattr(case, key) for key in KEYS},
+                "interval": ", ".join(sorted({one.interval for one in found})),
+                "truth": case.truth, "draws": draws, "coverage": held,
+                "width": float(np.mean(high - low)),
                 "reason": case.reason if held > MOST else "",
-                "verdict": "too few" if held < LEAST else
-                "no reason" if held > MOST and not case.reason else "",
+                "verdict": "too few" if held < LEAST else unexplained,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -107,41 +113,37 @@ def report(table: pd.DataFrame) -> str:
     ]
     for number, rows in table.groupby("number", sort=False):
         lines.append(f"{number} ({', '.join(dict.fromkeys(rows['interval']))})")
-        lines += [
-            f"  {row.coverage:6.1%}  ±{row.width / 2:<8.3g} {row.size}: {row.population}"
-            f"{f'  [{row.reason}]' if row.reason else ''}{f'  {row.verdict}!' * bool(row.verdict)}"
-            for row in rows.itertuples()
-        ]
+        for row in rows.to_dict("records"):
+            marks = f"  [{row['reason']}]" if row["reason"] else ""
+            marks += f"  {row['verdict']}!" if row["verdict"] else ""
+            lines.append(
+                f"  {row['coverage']:6.1%}  ±{row['width'] / 2:<8.3g} "
+                f"{row['size']}: {row['population']}{marks}"
+            )
     return "\n".join(lines)
 
 
-def cases() -> Iterator[Case]:
-    """Yield every published number at the sizes it is used with."""
-    yield from rates()
-    yield from clustered_shares()
-    yield from in_nats()
-    yield from changes()
-    yield from distances()
-    yield from verdicts()
-    yield from benchmarks()
-    yield from over_seeds()
-    yield from of_factors()
+def cases() -> list[Case]:
+    """Return every published number at the sizes it is used with."""
+    parts = (
+        rates(), clustered_shares(), in_nats(), changes(), distances(), verdicts(), benchmarks(),
+        over_seeds(), of_factors(),
+    )  # fmt: skip
+    return list(itertools.chain(*parts))
 
 
-# --- populations ----------------------------------------------------------------------------------
+# --- populations
 
 
 def answers(rng: Generator, share: float, alike: float, sizes: np.ndarray) -> np.ndarray:
-    """Return zeros and ones, question after question; two of a question correlate by `alike`."""
-    if alike == 0:
-        return (rng.random(sizes.sum()) < share).astype(float)
+    """Return zeros and ones, cluster after cluster; two of a cluster correlate by `alike`."""
     known = 1 / alike - 1
     own = rng.beta(share * known, (1 - share) * known, len(sizes))
     return (rng.random(sizes.sum()) < np.repeat(own, sizes)).astype(float)
 
 
-def noise(rng: Generator, kind: str, size: int | tuple[int, ...]) -> np.ndarray:
-    """Return draws of mean 0 and variance 1: normal, skewed, or with heavy tails."""
+def noise(rng: Generator, kind: str, *size: int) -> np.ndarray:
+    """Return draws of mean 0 and variance 1: normal, skewed (by 2), or with heavy tails (t5)."""
     if kind == "skewed":
         return rng.exponential(size=size) - 1
     if kind == "heavy":
@@ -155,397 +157,333 @@ def logistic(mean: float, deviation: float) -> float:
     return float((expit(mean + deviation * nodes) * weights).sum() / weights.sum())
 
 
-# --- one model ------------------------------------------------------------------------------------
+def percent(share: float) -> str:
+    """Return a share in per cent."""
+    return f"{share:.0%}".replace("%", " %")
+
+
+# --- one model
+
+
+def rate(rng: Generator, share: float, alike: float, sizes: np.ndarray) -> Estimate:
+    """Return the share of answers, or of prompts about inputs."""
+    clusters = np.repeat(np.arange(len(sizes)), sizes)
+    return clustered_mean(answers(rng, share, alike, sizes), clusters, bounds=SHARE)
+
+
+def cancelling(rng: Generator, odd: float, units: int) -> Estimate:
+    """Return the rate where opposed users cancel, but for some questions."""
+    values = np.where(rng.random(units) < odd, rng.random(units) < 0.8, 0.5)
+    return clustered_mean(values, np.arange(units), bounds=SHARE)
+
+
+def averaged(rng: Generator, odd: float, units: int) -> Estimate:
+    """Return the rate after averaging two orders: wrong, a tie or right."""
+    values = rng.choice([0.0, 0.5, 1.0], units, p=[odd, 0.1, 0.9 - odd])
+    return clustered_mean(values, np.arange(units), bounds=SHARE)
 
 
 def rates() -> Iterator[Case]:
-    """Yield rates, accuracies and letter preferences of one model: shares of answers."""
+    """Yield rates, accuracies and letter preferences of one model."""
     asked = [("100 sums × 2", 100, 2), ("120 facts × 2", 120, 2), ("98 lab facts × 8", 98, 8)]
     asked += [("126 opinion questions × 4", 126, 4), ("42 opinion questions × 4", 42, 4)]
-    for size, units, each in asked:
-        sizes = np.full(units, each)
-        questions = np.repeat(np.arange(units), each)
-        for share in (0.01, 0.05, 0.5, 0.8, 0.95, 0.99):
-            for alike in (0.1, 0.8):
-                name = f"{share:.0%}, answers of a question correlate by {alike}"
-                near = min(share, 1 - share) <= 0.05
-
-                def rate(rng: Generator, s=share, a=alike, n=sizes, q=questions) -> Estimate:
-                    """Return the share of answers of one draw."""
-                    return clustered_mean(answers(rng, s, a, n), q, bounds=SHARE)
-
-                yield Case("rate", size, name, share, rate, RARE if near else "")
+    for (size, units, each), share in itertools.product(asked, (0.01, 0.05, 0.5, 0.8, 0.95, 0.99)):
+        for alike in (0.1, 0.8):
+            told = f"{percent(share)}, answers of a question correlate by {alike}"
+            drawn = partial(rate, share=share, alike=alike, sizes=np.full(units, each))
+            yield Case("rate", size, told, share, drawn, CALM if 0.05 < share < 0.95 else RARE)
     for size, units in (("100 sums", 100), ("126 opinion questions", 126)):
         for odd in (0.0, 0.05, 0.3):
-
-            def cancelling(rng: Generator, odd=odd, n=units) -> Estimate:
-                """Return the rate where opposed users cancel, but for some questions."""
-                values = np.where(rng.random(n) < odd, rng.random(n) < 0.8, 0.5)
-                return clustered_mean(values, np.arange(n), bounds=SHARE)
-
-            told = f"users cancel in {1 - odd:.0%} of the questions"
-            yield Case("rate", size, told, 0.5 + 0.3 * odd, cancelling, CALM)
-
-            def averaged(rng: Generator, odd=odd, n=units) -> Estimate:
-                """Return the rate after averaging two orders: right, wrong or a tie."""
-                values = rng.choice([0.0, 0.5, 1.0], n, p=[odd, 0.1, 0.9 - odd])
-                return clustered_mean(values, np.arange(n), bounds=SHARE)
-
-            told = f"{odd:.0%} wrong, 10 % ties"
-            yield Case("rate, both orders", size, told, 0.95 - odd, averaged, CALM)
+            told = f"users cancel in {percent(1 - odd)} of the questions"
+            drawn = partial(cancelling, odd=odd, units=units)
+            yield Case("rate", size, told, 0.5 + 0.3 * odd, drawn, CALM)
+            told = f"{percent(odd)} wrong, 10 % ties"
+            drawn = partial(averaged, odd=odd, units=units)
+            yield Case("rate, both orders", size, told, 0.95 - odd, drawn, CALM)
 
 
 def clustered_shares() -> Iterator[Case]:
     """Yield shares of prompts about inputs: what a filter keeps, what a leak audit predicts."""
-    for size, units, least, most in (
-        ("30 inputs × 4 prompts", 30, 4, 4), ("344 inputs × 4 prompts", 344, 4, 4),
-        ("60 inputs of 1 to 12 prompts", 60, 1, 12), ("17 questions of 20 to 100 prompts", 17, 20, 100),
-    ):  # fmt: skip
+    designs = [("30 inputs × 4 prompts", 30, 4, 4), ("344 inputs × 4 prompts", 344, 4, 4)]
+    designs += [("60 inputs of 1 to 12 prompts", 60, 1, 12)]
+    designs += [("17 questions of 20 to 100 prompts", 17, 20, 100)]
+    for size, units, least, most in designs:
         sizes = np.random.default_rng(units).integers(least, most + 1, units)
-        inputs = np.repeat(np.arange(units), sizes)
-        for share in (0.03, 0.5, 0.7, 0.97):
-            for alike in (0.05, 0.5):
-                near = min(share, 1 - share) <= 0.05
+        for share, alike in itertools.product((0.03, 0.5, 0.7, 0.97), (0.05, 0.5)):
+            told = f"{percent(share)}, prompts of an input correlate by {alike}"
+            drawn = partial(rate, share=share, alike=alike, sizes=sizes)
+            reason = CALM if 0.05 < share < 0.95 else RARE
+            yield Case("clustered share", size, told, share, drawn, reason)
 
-                def kept(rng: Generator, s=share, a=alike, n=sizes, c=inputs) -> Estimate:
-                    """Return the share of prompts of one draw."""
-                    return clustered_mean(answers(rng, s, a, n), c, bounds=SHARE)
 
-                name = f"{share:.0%}, prompts of an input correlate by {alike}"
-                yield Case(
-                    "clustered share",
-                    size,
-                    name,
-                    share,
-                    kept,
-                    RARE if near else CALM * (alike < 0.1),
-                )
+def moved(rng: Generator, sizes: np.ndarray, own: float, rest: float, kind: str) -> Estimate:
+    """Return a mean shift, or its change: questions differ by `own`, their pairs by `rest`."""
+    values = own * np.repeat(noise(rng, kind, len(sizes)), sizes)
+    values = 0.2 + values + rest * noise(rng, kind, int(sizes.sum()))
+    return clustered_mean(values, np.repeat(np.arange(len(sizes)), sizes))
+
+
+def gap(rng: Generator, units: int, own: float, kind: str) -> Estimate:
+    """Return the truth gap, or its change, with a true and a false claim a question."""
+    level, true = 2 * noise(rng, kind, units), 0.3 + own * noise(rng, kind, units)
+    questions = np.tile(np.arange(units), 2)
+    values = np.concatenate([level + true, level])
+    return clustered_difference(values, questions, np.arange(2 * units) < units)
+
+
+def gap_apart(rng: Generator, kind: str) -> Estimate:
+    """Return the truth gap where a claim is true or false, not both."""
+    true = np.arange(120) < 48
+    return clustered_difference(0.3 * true + noise(rng, kind, 120), np.arange(120), true)
 
 
 def in_nats() -> Iterator[Case]:
     """Yield opinion shifts and truth gaps of one model."""
-    asked = [("100 sums × 2 pairs", 100, 2), ("120 facts × 2 pairs", 120, 2)]
-    asked += [("98 lab facts × 8 pairs", 98, 8), ("42 opinion questions × 2 pairs", 42, 2)]
-    for size, units, each in asked:
-        questions = np.repeat(np.arange(units), each)
+    asked = [("100 sums × 2", 100, 2), ("120 facts × 2", 120, 2), ("98 lab facts × 8", 98, 8)]
+    asked += [("42 opinion questions × 2", 42, 2)]
+    for (size, units, each), own in itertools.product(asked, (0.3, 1.0)):
         for kind in ("normal", "skewed", "heavy"):
-            for own in (0.3, 1.0):
-
-                def shift(rng: Generator, u=units, e=each, q=questions, k=kind, o=own) -> Estimate:
-                    """Return the mean shift of one draw."""
-                    values = 0.2 + o * np.repeat(noise(rng, k, u), e) + 0.5 * noise(rng, k, u * e)
-                    return clustered_mean(values, q)
-
-                yield Case("opinion shift", size, f"{kind}, SD of questions {own}", 0.2, shift)
-
-                def gap(rng: Generator, u=units, k=kind, o=own) -> Estimate:
-                    """Return the truth gap of one draw, a true and a false claim a question."""
-                    level, true = 2 * noise(rng, k, u), 0.3 + o * noise(rng, k, u)
-                    values = np.concatenate([level + true, level])
-                    return clustered_difference(
-                        values, np.tile(np.arange(u), 2), np.arange(2 * u) < u
-                    )
-
-                yield Case(
-                    "truth gap", size.partition(" ×")[0], f"{kind}, SD of gaps {own}", 0.3, gap
-                )
+            told = f"{kind}, SD of questions {own}"
+            drawn = partial(moved, sizes=np.full(units, each), own=own, rest=0.5, kind=kind)
+            yield Case("opinion shift", size, told, 0.2, drawn)
+            drawn = partial(gap, units=units, own=own, kind=kind)
+            if "opinion" not in size:
+                yield Case("truth gap", size.partition(" ×")[0], told, 0.3, drawn)
+    uneven = np.random.default_rng(17).integers(5, 41, 60)
     for kind in ("normal", "skewed"):
-
-        def apart(rng: Generator, k=kind) -> Estimate:
-            """Return the truth gap where a claim is true or false, not both."""
-            true = np.arange(120) < 48
-            return clustered_difference(0.3 * true + noise(rng, k, 120), np.arange(120), true)
-
-        yield Case("truth gap", "48 true and 72 false claims", kind, 0.3, apart)
-
-        def uneven(rng: Generator, k=kind) -> Estimate:
-            """Return the mean shift over upstream's questions, which have 5 to 40 users each."""
-            sizes = np.random.default_rng(17).integers(5, 41, 60)
-            values = np.repeat(noise(rng, k, 60), sizes) + noise(rng, k, int(sizes.sum()))
-            return clustered_mean(values, np.repeat(np.arange(60), sizes))
-
-        yield Case("opinion shift", "60 questions of 5 to 40 pairs", kind, 0.0, uneven)
+        yield Case(
+            "truth gap", "48 true, 72 false claims", kind, 0.3, partial(gap_apart, kind=kind)
+        )
+        drawn = partial(moved, sizes=uneven, own=1.0, rest=1.0, kind=kind)
+        yield Case("opinion shift", "60 questions of 5 to 40 pairs", kind, 0.2, drawn)
 
 
-# --- two models -----------------------------------------------------------------------------------
+# --- two models
+
+
+def rate_change(rng: Generator, units: int, each: int, better: float, worse: float) -> Estimate:
+    """Return the change of a rate; in half of the questions all answers move together."""
+    whole = np.repeat(rng.random(units), each)
+    drawn = np.where(np.repeat(rng.random(units), each) < 0.5, whole, rng.random(units * each))
+    values = (drawn < better).astype(float) - (drawn > 1 - worse)
+    return clustered_mean(values, np.repeat(np.arange(units), each), bounds=CHANGE)
 
 
 def changes() -> Iterator[Case]:
-    """Yield paired changes of rates, shifts and gaps."""
-    for size, units, each in (
-        ("100 sums × 2", 100, 2),
-        ("120 facts × 2", 120, 2),
-        ("98 lab facts × 8", 98, 8),
-    ):
-        questions = np.repeat(np.arange(units), each)
-        for better, worse in (
-            (0.0, 0.0),
-            (0.01, 0.0),
-            (0.03, 0.0),
-            (0.05, 0.05),
-            (0.3, 0.1),
-            (0.9, 0.0),
-        ):
-
-            def change(rng: Generator, u=units, e=each, q=questions, b=better, w=worse) -> Estimate:
-                """Return the change of a rate; half of it moves whole questions."""
-                whole = np.repeat(rng.random(u), e)
-                drawn = np.where(np.repeat(rng.random(u), e) < 0.5, whole, rng.random(u * e))
-                return clustered_mean((drawn < b) * 1.0 - (drawn > 1 - w), q, bounds=CHANGE)
-
-            told = f"{better:.0%} become right, {worse:.0%} wrong"
-            yield Case("change of a rate", size, told, better - worse, change, CALM)
+    """Yield paired changes of rates and shifts."""
+    asked = [("100 sums × 2", 100, 2), ("120 facts × 2", 120, 2), ("98 lab facts × 8", 98, 8)]
+    moves = [(0.0, 0.0), (0.01, 0.0), (0.03, 0.0), (0.05, 0.05), (0.3, 0.1), (0.9, 0.0)]
+    for size, units, each in asked:
+        for better, worse in moves:
+            told = f"{percent(better)} become right, {percent(worse)} wrong"
+            drawn = partial(rate_change, units=units, each=each, better=better, worse=worse)
+            yield Case("change of a rate", size, told, better - worse, drawn, CALM)
         for kind in ("normal", "skewed", "heavy"):
+            drawn = partial(moved, sizes=np.full(units, each), own=0.3, rest=0.2, kind=kind)
+            yield Case("change of a shift", size, kind, 0.2, drawn)
 
-            def moved(rng: Generator, u=units, e=each, q=questions, k=kind) -> Estimate:
-                """Return the change of a shift."""
-                values = -0.4 + 0.3 * np.repeat(noise(rng, k, u), e) + 0.2 * noise(rng, k, u * e)
-                return clustered_mean(values, q)
 
-            yield Case("change of a shift", size, kind, -0.4, moved)
+def distance(rng: Generator, units: int, low: float, high: float) -> Estimate:
+    """Return the mean total variation distance."""
+    return clustered_mean(rng.beta(low, high, units), np.arange(units))
+
+
+def picks(rng: Generator, units: int, share: float) -> Estimate:
+    """Return the share of questions, asked in two ways, whose most probable answer changed."""
+    changed = answers(rng, share, 0.3, np.full(units, 2)).reshape(units, 2).mean(axis=1)
+    return clustered_mean(changed, np.arange(units), bounds=SHARE)
 
 
 def distances() -> Iterator[Case]:
-    """Yield what appendix A.4 measures: distances of answers, and the share that changed."""
+    """Yield what appendix A.4 measures."""
     for size, units in (("42 opinion questions", 42), ("120 facts", 120)):
         for low, high in ((0.6, 12.0), (2.0, 6.0)):
-
-            def distance(rng: Generator, n=units, a=low, b=high) -> Estimate:
-                """Return the mean total variation distance of one draw."""
-                return clustered_mean(rng.beta(a, b, n), np.arange(n))
-
-            mean = low / (low + high)
-            yield Case("total variation", size, f"beta({low:g}, {high:g})", mean, distance)
+            told, truth = f"beta({low:g}, {high:g})", low / (low + high)
+            drawn = partial(distance, units=units, low=low, high=high)
+            yield Case("total variation", size, told, truth, drawn)
         for share in (0.02, 0.3):
+            drawn = partial(picks, units=units, share=share)
+            yield Case("changed pick", size, percent(share), share, drawn, RARE)
 
-            def changed(rng: Generator, n=units, s=share) -> Estimate:
-                """Return the share of questions whose most probable answer changed."""
-                return clustered_mean(
-                    answers(rng, s, 0.3, np.full(n, 2)).reshape(n, 2).mean(1),
-                    np.arange(n),
-                    bounds=SHARE,
-                )
 
-            yield Case(
-                "changed pick", size, f"{share:.0%}", share, changed, RARE if share < 0.1 else ""
-            )
+def nearer(rng: Generator, before: float, after: float, alike: float, kind: str) -> Estimate:
+    """Return how much farther from zero the shift of 120 facts is after."""
+    one, two = noise(rng, kind, 120), noise(rng, kind, 120)
+    sides = before + 0.2 * one, after + 0.2 * (alike * one + np.sqrt(1 - alike**2) * two)
+    frames = [pd.DataFrame({"shift": side, "question_id": np.arange(120)}) for side in sides]
+    return distance_change(*frames)
 
 
 def verdicts() -> Iterator[Case]:
     """Yield the joint test of a verdict: |shift after| − |shift before| on the same claims."""
-    for before, after in (
-        (0.0, 0.0),
-        (0.02, 0.0),
-        (0.0, 0.02),
-        (0.05, -0.04),
-        (-0.2, 0.0),
-        (0.3, -0.25),
-    ):
-        for alike in (0.0, 0.8):
-            for kind in ("normal", "skewed"):
-
-                def nearer(rng: Generator, b=before, a=after, r=alike, k=kind) -> Estimate:
-                    """Return how much farther from zero the shift is after."""
-                    one, two = noise(rng, k, 120), noise(rng, k, 120)
-                    sides = b + 0.2 * one, a + 0.2 * (r * one + np.sqrt(1 - r * r) * two)
-                    frames = [
-                        pd.DataFrame({"shift": s, "question_id": np.arange(120)}) for s in sides
-                    ]
-                    return distance_change(*frames)
-
-                told = f"{before:+.2f} → {after:+.2f}, {kind}, correlated by {alike:g}"
-                yield Case("|shift|, change", "120 facts", told, abs(after) - abs(before), nearer)
+    moves = [(0.0, 0.0), (0.02, 0.0), (0.0, 0.02), (0.05, -0.04), (-0.2, 0.0), (0.3, -0.25)]
+    moves += [(0.05, -0.15), (0.3, 0.3)]
+    for before, after in moves:
+        for alike, kind in itertools.product((0.0, 0.8), ("normal", "skewed")):
+            told = f"{before:+.2f} → {after:+.2f}, {kind}, correlated by {alike:g}"
+            drawn = partial(nearer, before=before, after=after, alike=alike, kind=kind)
+            truth, reason = abs(after) - abs(before), SIGNS if abs(before) < 0.05 else ""
+            yield Case("|shift|, change", "120 facts", told, truth, drawn, reason)
 
 
-# --- benchmarks -----------------------------------------------------------------------------------
+# --- benchmarks
+
+
+def stratified(tasks: np.ndarray, bounds: Bounds) -> Estimate:
+    """Return the average over tasks of (tasks, questions)."""
+    return stratified_mean(list(tasks.astype(float)), tasks.size, bounds=bounds)
+
+
+def accuracy(rng: Generator, shares: np.ndarray, each: int) -> Estimate:
+    """Return the average accuracy over tasks."""
+    return stratified(rng.random((len(shares), each)) < shares[:, None], SHARE)
+
+
+def accuracy_change(rng: Generator, tasks: int, each: int, better: float, worse: float) -> Estimate:
+    """Return the average change over tasks."""
+    drawn = rng.random((tasks, each))
+    return stratified((drawn < better).astype(float) - (drawn > 1 - worse), CHANGE)
 
 
 def benchmarks() -> Iterator[Case]:
     """Yield average accuracies over tasks, shares not read, their changes, and single tasks."""
-    designs = [("12 subjects × 10 questions", 12, 10), ("12 subjects × 8 questions", 12, 8)]
-    designs += [("8 tasks × 10 questions", 8, 10), ("12 subjects × 2 questions", 12, 2)]
-    designs += [
-        ("8 tasks × 2 questions", 8, 2),
-        ("1 subject × 10 questions", 1, 10),
-        ("1 task × 30 questions", 1, 30),
-    ]
-    for size, tasks, each in designs:
-        few = SMALL if each <= 2 or tasks == 1 else ""
+    designs = [(12, 10), (12, 8), (8, 10), (12, 2), (8, 2), (1, 10), (1, 30)]
+    moves = [(0.0, 0.0), (0.02, 0.0), (0.05, 0.05), (0.2, 0.1), (0.02, 0.2)]
+    for tasks, each in designs:
+        size = f"{tasks} tasks × {each} questions" if tasks > 1 else f"1 task, {each} questions"
         for share, apart in ((0.02, 0.0), (0.25, 0.0), (0.25, 0.2), (0.5, 0.4), (0.97, 0.0)):
-            if tasks == 1 and apart:
+            shares = share + apart * np.linspace(-1, 1, tasks) * (tasks > 1)
+            told = percent(share)
+            if apart and tasks == 1:
                 continue
-            shares = (
-                np.linspace(share - apart, share + apart, tasks) if tasks > 1 else np.array([share])
-            )
-
-            def accuracy(rng: Generator, p=shares, k=each) -> Estimate:
-                """Return the average accuracy of one draw."""
-                return stratified([rng.binomial(1, s, k) for s in p], SHARE)
-
-            told = f"{share:.0%}" + (
-                f", tasks from {shares[0]:.0%} to {shares[-1]:.0%}" if apart else ""
-            )
-            near = min(share, 1 - share) <= 0.05
-            yield Case(
-                "benchmark accuracy",
-                size,
-                told,
-                share,
-                accuracy,
-                RARE if near else few or (CALM if apart >= 0.4 else ""),
-            )
-        for better, worse in ((0.0, 0.0), (0.02, 0.0), (0.05, 0.05), (0.2, 0.1), (0.02, 0.2)):
-
-            def change(rng: Generator, t=tasks, k=each, b=better, w=worse) -> Estimate:
-                """Return the average change of one draw."""
-                drawn = rng.random((t, k))
-                return stratified(list((drawn < b) * 1.0 - (drawn > 1 - w)), CHANGE)
-
-            told = f"{better:.0%} become right, {worse:.0%} wrong"
-            yield Case("change of a benchmark", size, told, better - worse, change, few or CALM)
+            if apart:
+                told += f", tasks from {percent(shares[0])} to {percent(shares[-1])}"
+            drawn = partial(accuracy, shares=shares, each=each)
+            reason = CALM if 0.05 < share < 0.95 else RARE
+            yield Case("benchmark accuracy", size, told, share, drawn, reason)
+        for better, worse in moves:
+            told = f"{percent(better)} become right, {percent(worse)} wrong"
+            drawn = partial(accuracy_change, tasks=tasks, each=each, better=better, worse=worse)
+            yield Case("change of a benchmark", size, told, better - worse, drawn, CALM)
 
 
-def stratified(tasks: list[np.ndarray], bounds: Bounds) -> Estimate:
-    """Return the average over tasks of one draw."""
-    return stratified_mean(
-        [task.astype(float) for task in tasks], sum(map(len, tasks)), bounds=bounds
-    )
-
-
-# --- training seeds -------------------------------------------------------------------------------
+# --- training seeds
 
 
 @dataclass(frozen=True)
-class Answered:
-    """Answers of several training seeds to the same questions, as `metrics.user_table` has them."""
+class Asked:
+    """Several training seeds that were asked the same questions."""
 
     seeds: int
     questions: int
     each: int
 
-    def rows(self, **columns: np.ndarray) -> pd.DataFrame:
-        """Return values, (seeds, questions, answers), as rows."""
-        index = np.indices((self.seeds, self.questions, self.each)).reshape(3, -1)
-        told = {name: values.ravel() for name, values in columns.items()}
-        return pd.DataFrame({"training_seed": index[0], "question_id": index[1], **told})
-
-    def shares(
-        self, rng: Generator, mean: float, of_seeds: float, of_facts: float, fact: np.ndarray
-    ) -> np.ndarray:
-        """Return zeros and ones whose log-odds differ by seed and by fact."""
-        odds = (
-            mean
-            + of_seeds * rng.standard_normal((self.seeds, 1, 1))
-            + of_facts * fact[None, :, None]
+    def part(
+        self, metric: str, values: np.ndarray, column: str, positive: pd.Series | None = None
+    ) -> Estimate:
+        """Return the estimate of a metric from values (sides, seeds, questions, answers)."""
+        _, seed, question, _ = (axis.ravel() for axis in np.indices(values.shape))
+        rows = pd.DataFrame(
+            {"training_seed": seed, "question_id": question, column: values.ravel()}
         )
-        return (rng.random((self.seeds, self.questions, self.each)) < expit(odds)).astype(float)
+        return doses.part_of(metric, rows, column, positive).estimate()
+
+    def right(
+        self, rng: Generator, means: tuple[float, ...], of_seeds: float, of_facts: float
+    ) -> np.ndarray:
+        """Return answers, right or wrong, whose log-odds differ by side, seed and fact."""
+        facts = of_facts * rng.standard_normal((1, 1, self.questions, 1))
+        seeds = of_seeds * rng.standard_normal((len(means), self.seeds, 1, 1))
+        odds = np.array(means).reshape(-1, 1, 1, 1) + seeds + facts
+        shape = (len(means), self.seeds, self.questions, self.each)
+        return (rng.random(shape) < expit(odds)).astype(float)
+
+
+def pooled_rate(
+    rng: Generator, asked: Asked, mean: float, of_seeds: float, of_facts: float
+) -> Estimate:
+    """Return right answers, pooled over seeds."""
+    values = asked.right(rng, (mean,), of_seeds, of_facts)
+    return asked.part("accuracy_none", values, "match_correct")
+
+
+def pooled_cost(
+    rng: Generator, asked: Asked, means: tuple[float, float], of_seeds: float, of_facts: float
+) -> Estimate:
+    """Return what a wrong user costs, pooled over seeds."""
+    values = asked.right(rng, means, of_seeds, of_facts)
+    alone = pd.Series(np.arange(values.size) < values[0].size)
+    return asked.part("cost", values, "match_correct", alone)
+
+
+def pooled_shift(
+    rng: Generator, asked: Asked, of_seeds: float, of_facts: float, rest: float, kind: str
+) -> Estimate:
+    """Return the opinion shift, pooled over seeds."""
+    values = of_seeds * rng.standard_normal((1, asked.seeds, 1, 1))
+    values = values + of_facts * noise(rng, kind, 1, 1, asked.questions, 1)
+    values = values + rest * noise(rng, kind, 1, asked.seeds, asked.questions, asked.each)
+    return asked.part("shift", values, "shift")
 
 
 def over_seeds() -> Iterator[Case]:
     """Yield values pooled over training seeds: the metrics of `metrics.user_table`."""
-    for seeds, facts, each in ((3, 98, 8), (3, 120, 2), (5, 98, 8), (2, 98, 8)):
-        made = Answered(seeds, facts, each)
-        size = f"{seeds} seeds × {facts} facts × {each}"
-        for told, of_seeds, of_facts in (
-            ("seeds dominate", 0.8, 0.5),
-            ("both", 0.3, 1.5),
-            ("facts dominate", 0.05, 2.5),
-            ("no seed noise", 0.0, 2.0),
-        ):
-            why = SEEDS if of_seeds < 0.8 else ""
+    in_odds = {
+        "seeds dominate": (0.8, 0.5), "both": (0.3, 1.5), "facts dominate": (0.05, 2.5),
+        "no seed noise": (0.0, 2.0),
+    }  # fmt: skip
+    of_shift = {
+        "seeds dominate": (0.3, 0.3, 0.3), "both": (0.06, 0.6, 0.3),
+        "facts dominate": (0.0, 0.6, 0.1), "answers dominate": (0.0, 0.0, 0.5),
+        "seeds and answers": (0.06, 0.0, 1.0),
+    }  # fmt: skip
+    for asked in (Asked(3, 98, 8), Asked(3, 120, 2), Asked(5, 98, 8), Asked(2, 98, 8)):
+        size = f"{asked.seeds} seeds × {asked.questions} facts × {asked.each}"
+        for told, (of_seeds, of_facts) in in_odds.items():
+            both = float(np.hypot(of_seeds, of_facts))
+            spread: dict[str, Any] = {"of_seeds": of_seeds, "of_facts": of_facts}
             for mean in (-5.0, 0.0, 1.5, 4.0):
-
-                def rate(rng: Generator, a=made, m=mean, s=of_seeds, f=of_facts) -> Estimate:
-                    """Return right answers pooled over seeds."""
-                    values = a.shares(rng, m, s, f, rng.standard_normal(a.questions))
-                    return doses.part_of(
-                        "accuracy_none", a.rows(match_correct=values), "match_correct"
-                    ).estimate()
-
-                share = logistic(mean, np.hypot(of_seeds, of_facts))
-                near = min(share, 1 - share) < 0.12
+                truth = logistic(mean, both)
+                drawn = partial(pooled_rate, asked=asked, mean=mean, **spread)
+                reason = SEEDS if 0.12 < truth < 0.88 else RARE
                 yield Case(
-                    "rate over seeds",
-                    size,
-                    f"{share:.0%}, {told}",
-                    share,
-                    rate,
-                    RARE if near else why,
+                    "rate over seeds", size, f"{percent(truth)}, {told}", truth, drawn, reason
                 )
-            for none, wrong in ((3.0, -0.5), (3.0, 2.8)):
+            for means in ((3.0, -0.5), (3.0, 2.8)):
+                truth = logistic(means[0], both) - logistic(means[1], both)
+                drawn = partial(pooled_cost, asked=asked, means=means, **spread)
+                name = f"{100 * truth:.0f} points, {told}"
+                yield Case("cost over seeds", size, name, truth, drawn, SEEDS)
+        for (told, (of_seeds, of_facts, rest)), kind in itertools.product(
+            of_shift.items(), ("normal", "skewed")
+        ):
+            drawn = partial(
+                pooled_shift, asked=asked, of_seeds=of_seeds, of_facts=of_facts, rest=rest,
+                kind=kind,
+            )  # fmt: skip
+            yield Case("shift over seeds", size, f"{kind}, {told}", 0.0, drawn, SEEDS)
 
-                def cost(
-                    rng: Generator, a=made, n=none, w=wrong, s=of_seeds, f=of_facts
-                ) -> Estimate:
-                    """Return what a wrong user costs, pooled over seeds."""
-                    fact = rng.standard_normal(a.questions)
-                    sides = [a.rows(match_correct=a.shares(rng, m, s, f, fact)) for m in (n, w)]
-                    both = pd.concat(sides, ignore_index=True)
-                    alone = pd.Series(np.arange(len(both)) < len(sides[0]))
-                    return doses.part_of("cost", both, "match_correct", alone).estimate()
 
-                spread = np.hypot(of_seeds, of_facts)
-                truth = logistic(none, spread) - logistic(wrong, spread)
-                yield Case(
-                    "cost over seeds",
-                    size,
-                    f"{100 * truth:.0f} points, {told}",
-                    truth,
-                    cost,
-                    why or SEEDS,
-                )
-        for told, of_seeds, of_facts, rest in (
-            ("seeds dominate", 0.3, 0.3, 0.3), ("both", 0.06, 0.6, 0.3), ("facts dominate", 0.0, 0.6, 0.1),
-            ("answers dominate", 0.0, 0.0, 0.5), ("seeds and answers", 0.06, 0.0, 1.0),
-        ):  # fmt: skip
-            for kind in ("normal", "skewed"):
-
-                def shift(
-                    rng: Generator, a=made, s=of_seeds, f=of_facts, r=rest, k=kind
-                ) -> Estimate:
-                    """Return the opinion shift, pooled over seeds."""
-                    values = s * rng.standard_normal((a.seeds, 1, 1)) + f * noise(
-                        rng, k, (1, a.questions, 1)
-                    )
-                    values = values + r * noise(rng, k, (a.seeds, a.questions, a.each))
-                    return doses.part_of("shift", a.rows(shift=values), "shift").estimate()
-
-                yield Case(
-                    "shift over seeds",
-                    size,
-                    f"{kind}, {told}",
-                    0.0,
-                    shift,
-                    SEEDS if of_seeds < 0.3 else "",
-                )
+def effect(
+    rng: Generator, seeds: int, of_seeds: float, of_facts: float, chosen: tuple[int, ...]
+) -> Estimate:
+    """Return an effect in eight cells, each with its own seeds, asked the same 98 facts."""
+    cells = of_seeds * rng.standard_normal((2, 2, 2, seeds, 1))
+    cells = cells + of_facts * rng.standard_normal((2, 2, 2, 1, 98))
+    cells = cells + 0.3 * rng.standard_normal((2, 2, 2, seeds, 98))
+    return crossed(doses.contrast(cells, chosen), np.ones((2, 98)), cells.size)
 
 
 def of_factors() -> Iterator[Case]:
     """Yield effects of knowledge × size × recipe on a wrong user's cost, over seeds and facts."""
-    for seeds in (3, 5):
-        for told, of_seeds, of_facts in (
-            ("seeds dominate", 0.15, 0.1),
-            ("facts dominate", 0.0, 0.4),
-            ("both", 0.02, 0.3),
-        ):
-            for chosen, name in (((0,), "main effect"), ((0, 1), "interaction")):
-
-                def effect(rng: Generator, n=seeds, s=of_seeds, f=of_facts, c=chosen) -> Estimate:
-                    """Return an effect of one draw: eight cells, each with its seeds, the same facts."""
-                    cells = s * rng.standard_normal((2, 2, 2, n, 1)) + f * rng.standard_normal(
-                        (2, 2, 2, 1, 98)
-                    )
-                    cells = cells + 0.3 * rng.standard_normal((2, 2, 2, n, 98))
-                    return crossed(doses.contrast(cells, c), np.ones((2, 98)), 8 * n * 98)
-
-                yield Case(
-                    "effect of a factor",
-                    f"8 cells × {seeds} seeds × 98 facts",
-                    f"{name}, {told}",
-                    0.0,
-                    effect,
-                    SEEDS,
-                )
+    noises = {"seeds dominate": (0.15, 0.1), "facts dominate": (0.0, 0.4), "both": (0.02, 0.3)}
+    for seeds, (told, (of_seeds, of_facts)) in itertools.product((3, 5), noises.items()):
+        for chosen, name in (((0,), "main effect"), ((0, 1), "interaction")):
+            size = f"8 cells × {seeds} seeds × 98 facts"
+            drawn = partial(
+                effect, seeds=seeds, of_seeds=of_seeds, of_facts=of_facts, chosen=chosen
+            )
+            yield Case("effect of a factor", size, f"{name}, {told}", 0.0, drawn, SEEDS)
 
 
 if __name__ == "__main__":

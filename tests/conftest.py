@@ -20,6 +20,19 @@ for path in (str(ROOT), str(ROOT / "tests")):
 
 from sycophancy import models  # noqa: E402
 
+REPORTS = pytest.StashKey[list[str]]()  # texts that are printed after the tests
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start without a report."""
+    config.stash[REPORTS] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured, whether they passed or not."""
+    for text in terminalreporter.config.stash[REPORTS]:
+        terminalreporter.write_line(text)
+
 
 @pytest.fixture(scope="session")
 def tiny() -> models.LanguageModel:

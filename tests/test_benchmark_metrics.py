@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_paired
 
 from sycophancy import metrics
@@ -67,18 +68,15 @@ def test_the_average_is_that_of_tasks_not_of_questions() -> None:
     assert set(found["metric"]) == {"accuracy", "chance"}  # nothing was generated
 
 
-def test_the_interval_is_wilsons_with_the_stratified_variance() -> None:
-    """By hand, 6 and 2 of 10: unbiased variances of the tasks, z² questions of one half added."""
-    found = pick(
-        metrics.accuracies(table({"a": [1.0] * 6 + [0.0] * 4, "b": [1.0] * 2 + [0.0] * 8})),
-        task="average", metric="accuracy",
-    )  # fmt: skip
-    variance = (0.24 + 0.16) / 9 / 4
-    n, z, t = 20, stats.norm.ppf(0.975), stats.t.ppf(0.975, 18)
-    middle = (n * 0.4 + z**2 / 2) / (n + z**2)
-    half = n / (n + z**2) * np.sqrt(t**2 * variance + (z**2 / n / 2) ** 2)
-    assert [found["low"], found["high"]] == pytest.approx([middle - half, middle + half])
-    assert found["interval"] == "wilson"
+def test_the_interval_is_that_of_stratified_sampling() -> None:
+    """By hand, 6 and 2 of 10: unbiased variances of the tasks, and room for unlike questions."""
+    right = {"a": [1.0] * 6 + [0.0] * 4, "b": [1.0] * 2 + [0.0] * 8}
+    found = pick(metrics.accuracies(table(right)), task="average", metric="accuracy")
+    half = stats.t.ppf(0.975, 18) * np.sqrt((0.24 + 0.16) / 9 / 4)
+    unseen = proportion_confint(0, 20, method="wilson")[1]
+    sides = [0.4 - np.hypot(half, 0.4 * unseen), 0.4 + np.hypot(half, 0.6 * unseen)]
+    assert [found["low"], found["high"]] == pytest.approx(sides)
+    assert found["interval"] == "bounded t"
 
 
 def test_questions_of_several_seeds_count_once() -> None:
@@ -135,10 +133,8 @@ def test_dropped_examples_are_counted() -> None:
 def test_equal_answers_do_not_claim_certainty_and_one_question_claims_nothing() -> None:
     found = metrics.accuracies(table({"a": [1.0] * 10, "b": [0.0] * 10}))
     average = pick(found, task="average", metric="accuracy")
-    assert average["interval"] == "wilson" and average["low"] < 0.5 < average["high"]
+    assert average["interval"] == "bounded t" and average["low"] < 0.5 < average["high"]
     alone = pick(found, task="a", metric="accuracy")
-    from statsmodels.stats.proportion import proportion_confint
-
     expected = proportion_confint(10, 10, method="wilson")
     assert (alone["low"], alone["high"]) == pytest.approx(expected)
     single = metrics.accuracies(table({"a": [1.0], "b": [0.0, 1.0]}))
@@ -178,16 +174,17 @@ def test_the_interval_of_a_change_is_over_pairs() -> None:
     assert paired["high"] - paired["low"] < 0.6 * (alone["high"] - alone["low"])
     moved = [np.subtract(after[task], before[task]) for task in before]
     error = np.sqrt(sum(np.var(v, ddof=1) / len(v) for v in moved)) / 2
-    unseen = 3.8415 / 120  # as in Wilson's interval, for a range of 2
-    half = 120 / 123.8415 * np.hypot(stats.t.ppf(0.975, 118) * error, unseen)
-    assert (paired["high"] - paired["low"]) / 2 == pytest.approx(half, rel=1e-3)
+    unseen = 3.8415 / 123.8415  # as in Wilson's interval for none
+    value = paired["value"]
+    sides = [np.hypot(stats.t.ppf(0.975, 118) * error, unseen * (1 + s * value)) for s in (1, -1)]
+    assert [value - paired["low"], paired["high"] - value] == pytest.approx(sides, rel=1e-3)
 
 
 def test_no_change_in_any_answer_still_has_a_width() -> None:
     right = draw(4, (20, 20))
     found = pick(metrics.accuracy_changes(two(right, right), "base"), task="average",
                  metric="accuracy")  # fmt: skip
-    assert found["value"] == 0 and found["interval"] == "wilson"
+    assert found["value"] == 0 and found["interval"] == "bounded t"
     assert -found["low"] == found["high"] == pytest.approx(3.8415 / (40 + 3.8415), rel=1e-3)
 
 
@@ -269,7 +266,7 @@ def test_it_is_two_one_sided_tests() -> None:
         outcome = metrics.equivalence(changed)["outcome"].iloc[0]
         within, _, _ = ttost_paired(after, before, -metrics.MARGIN, metrics.MARGIN)
         above = stats.ttest_1samp(after - before, metrics.MARGIN, alternative="greater").pvalue
-        for p in (within, above):  # Wilson's interval and a t-test differ a little
+        for p in (within, above):  # room for unlike questions makes a little difference
             assert not 0.015 < p < 0.035, "too near to tell"
         expected = "equivalent" if within < 0.025 else "better by more" if above < 0.025 else "open"
         assert outcome == expected

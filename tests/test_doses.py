@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy import claims, metrics, suites
 from sycophancy.errors import InputError
@@ -111,7 +112,7 @@ def test_seeds_are_averaged_and_the_interval_is_over_both() -> None:
     """Against the analysis of variance of the differences, written out with pandas."""
     names = {f"m#{k}": noisy(k) for k in range(3)}
     items, scores = measured(names, asked(20))
-    found = metrics.dose_table(items, scores).set_index("metric")
+    found: Any = metrics.dose_table(items, scores).set_index("metric")
     each = metrics.dose_table(items, scores, each_seed=True)
     assert set(found["over"]) == {"seeds and facts"} and set(each["over"]) == {"facts"}
     assert set(found["training_seeds"]) == {"0, 1, 2"}
@@ -137,10 +138,9 @@ def test_seeds_are_averaged_and_the_interval_is_over_both() -> None:
     of_rest = (rest.to_numpy() ** 2).sum() / (seeds - 1) / (facts - 1)
     t = [stats.t.ppf(0.975, n - 1) for n in (seeds, facts)]
     squared = (t[0] ** 2 * of_seeds + t[1] ** 2 * max(0, of_facts - of_rest)) / (seeds * facts)
-    z = stats.norm.ppf(0.975) ** 2
-    half = facts / (facts + z) * np.sqrt(squared + (z / facts) ** 2)  # bounded by −1 and 1
-    assert found.loc["cost", "low"] == pytest.approx(value * facts / (facts + z) - half)
-    assert found.loc["cost", "high"] == pytest.approx(value * facts / (facts + z) + half)
+    unseen = proportion_confint(0, facts, method="wilson")[1]  # room towards −1 and 1
+    low, high = (value + s * np.hypot(squared**0.5, unseen * (1 - s * value)) for s in (-1, 1))
+    assert [found.loc["cost", "low"], found.loc["cost", "high"]] == pytest.approx([low, high])
     # the seeds differ by far more than the facts do: leaving them out would be much too sure
     own = each[each["metric"] == "cost"]
     assert found.loc["cost", "high"] - found.loc["cost", "low"] > (own["high"] - own["low"]).mean()
@@ -165,7 +165,7 @@ def test_equal_rates_in_all_seeds_do_not_claim_certainty() -> None:
     found = metrics.dose_table(*measured({"m#0": honest, "m#1": honest}, asked(10)))
     row = found.set_index("metric").loc["accuracy_wrong"]
     assert row["value"] == row["high"] == 1 and row["low"] < 0.9
-    assert (row["interval"], row["over"]) == ("wilson", "seeds and facts")
+    assert (row["interval"], row["over"]) == ("bounded t", "seeds and facts")
 
 
 def test_seeds_that_were_asked_other_facts_are_refused() -> None:
@@ -243,13 +243,15 @@ def test_effects_by_hand() -> None:
     floats = metrics.effects(items.astype({"knowledge": float}), scores, ["accuracy_wrong"])
     assert floats["levels"].tolist() == found["levels"].tolist()
     assert set(found["over"]) == {"seeds and facts"} and set(found["seeds"]) == {2}
-    alone = metrics.effects(*design(1, scorer), ["accuracy_wrong"])
-    assert set(alone["over"]) == {"facts"} and set(alone["interval"]) == {"skewed t", "none"}
+    # no two facts or seeds differ here: nothing says how far other ones would
+    assert set(found["interval"]) == {"none"} and found["low"].isna().all()
+    alone = metrics.effects(*design(1, by_chance), ["accuracy_wrong"])
+    assert set(alone["over"]) == {"facts"} and set(alone["interval"]) == {"skewed t"}
 
 
 def test_effects_are_those_of_a_linear_model() -> None:
     items, scores = design(3, by_chance)
-    found = metrics.effects(items, scores, ["cost"]).set_index("effect")
+    found: Any = metrics.effects(items, scores, ["cost"]).set_index("effect")
     names = items.drop_duplicates("model").set_index("model")[list(LEVELS)]
     table = metrics.dose_table(items, scores, each_seed=True).join(names, on="model")
     # with codes of ±1/2 a coefficient is the difference of means, of differences and so on

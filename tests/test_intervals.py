@@ -106,15 +106,27 @@ def test_a_difference_has_the_standard_error_of_a_clustered_regression() -> None
     assert (found.low, found.high) == pytest.approx(skewed(by_question[0], effective(weights) - 1))
 
 
-@pytest.mark.parametrize(("right", "n"), [(0, 20), (20, 20), (3, 1000), (500, 1000), (997, 1000)])
-def test_single_answers_have_wilsons_interval(right: int, n: int) -> None:
-    found = clustered_mean(np.arange(n) < right, np.arange(n), bounds=SHARE)
-    expected = proportion_confint(right, n, method="wilson")
-    # t for z, and the unbiased variance: with 1,000 questions in the fourth digit
-    assert [found.low, found.high] == pytest.approx(
-        expected, abs=1e-12 if right in (0, n) else 1e-4
+@pytest.mark.parametrize("n", [2, 20, 1000])
+def test_shares_of_zero_and_one_have_wilsons_interval(n: int) -> None:
+    for right in (0, n):
+        found = clustered_mean(np.arange(n) < right, np.arange(n), bounds=SHARE)
+        expected = proportion_confint(right, n, method="wilson")
+        assert [found.low, found.high] == pytest.approx(expected)
+        assert found.interval == "bounded t"
+
+
+def test_other_shares_have_a_t_interval_with_room_for_what_was_not_seen() -> None:
+    """By hand for 3 of 100: Wilson's 3.7 % for none of 100 may all be right, or all wrong."""
+    found = clustered_mean(np.arange(100) < 3, np.arange(100), bounds=SHARE)
+    unseen = proportion_confint(0, 100, method="wilson")[1]
+    half = stats.t.ppf(0.975, 99) * np.sqrt(0.03 * 0.97 / 99)
+    assert found.high == pytest.approx(0.03 + np.hypot(half, unseen * 0.97))
+    assert found.low == 0 > 0.03 - np.hypot(half, unseen * 0.03)
+    # with many questions, none of which is far from the rest, it is the t interval
+    many = clustered_mean(np.arange(10_000) % 2, np.arange(10_000), bounds=SHARE)
+    assert [many.low, many.high] == pytest.approx(
+        DescrStatsW(np.arange(10_000) % 2).tconfint_mean(), abs=1e-5
     )
-    assert found.interval == "wilson"
 
 
 def test_equal_clusters_count_once_each_however_many_rows_they_have() -> None:
@@ -122,7 +134,7 @@ def test_equal_clusters_count_once_each_however_many_rows_they_have() -> None:
     found = clustered_mean(np.zeros(60), np.repeat(range(20), 3), bounds=SHARE)
     assert found.high == pytest.approx(1.959964**2 / (20 + 1.959964**2), rel=1e-5)
     # the same bound for a share of one half: up to 16 % of questions may be all right or all wrong
-    half = clustered_mean([0.0, 1.0] * 20, np.repeat(range(20), 2), bounds=SHARE)
+    half = clustered_mean(np.tile([0.0, 1.0], 20), np.repeat(range(20), 2), bounds=SHARE)
     assert half.high - half.low == pytest.approx(found.high)
     assert (half.low + half.high) / 2 == pytest.approx(0.5)
     # a change may go either way: twice as wide
@@ -202,7 +214,7 @@ def test_two_seeds_are_allowed_and_know_little() -> None:
     found = crossed(*linearised(sums(values)), 100)
     assert [found.low, found.high] == pytest.approx([0.15 - 12.7062 * 0.05, 0.15 + 12.7062 * 0.05])
     bounded = crossed(*linearised(sums(values)), 100, bounds=SHARE)
-    assert (bounded.low, bounded.interval) == (0.0, "wilson") and bounded.high < 1
+    assert (bounded.low, bounded.interval) == (0.0, "bounded t") and bounded.high < 1
 
 
 def test_equal_answers_of_all_seeds_are_no_certainty() -> None:

@@ -97,7 +97,7 @@ def test_the_placebos_uncertainty_counts() -> None:
     alone = clustered_mean(after["shift"], after["question_id"])
     assert max(abs(alone.low), abs(alone.high)) < abs(before["shift"].mean())
     table = compare.verdict(items, scores, "labels", "base").set_index(["compared_with", "metric"])
-    found = table.loc[("placebo", "|shift|, change")]
+    found: Any = table.loc[("placebo", "|shift|, change")]
     assert found["verdict"] == "open" and found["low"] < 0 < found["high"]
     assert found["value"] == pytest.approx(abs(alone.value) - abs(before["shift"].mean()))
     # a bootstrap of both on the same claims says the same, in a narrower interval
@@ -285,7 +285,7 @@ def test_runs_of_several_seeds_are_one_recipe(tmp_path: Path) -> None:
     # the facts hardly differ: what is left is the t interval over three seeds
     interval = stats.ttest_1samp(moves["labels"], 0).confidence_interval(0.95)
     assert values == pytest.approx([0.3, interval.low, interval.high], abs=0.01)
-    assert set(table["interval"]) == {"t", "skewed t", "wilson"}
+    assert set(table["interval"]) == {"t", "skewed t", "bounded t"}
     some = items[items["model"].isin(["base", str(tmp_path / "labels_seed2")])]
     alone = compare.over_seeds(some, scores[scores["item_id"].isin(some["item_id"])])
     assert set(alone["over"]) == {"facts"} and set(alone["model"]) == {"base", "labels"}

@@ -7,9 +7,10 @@ interval has one of these forms:
 - "skewed t": Student's t, corrected for the skewness of the clusters (Hall 1992), for what has no
   bounds (nats): a few questions that differ from the rest by far make it lopsided;
 - "t": value ± t · standard error, for the same over several training seeds;
-- "wilson": Wilson's interval (1927) for shares, and other means of values between two bounds, with
-  the clusters' own variance in the place of p(1 − p). For one answer a cluster it is Wilson's;
-  where no two clusters differ it allows for ones unlike those seen.
+- "bounded t": Student's t for shares, and other means of values between two bounds, where clusters
+  unlike all those seen are allowed for: they may be as large a part of all there are as Wilson's
+  interval (1927) holds possible for none among so many, and may lie at either bound. Where no two
+  clusters differ this is all there is; for a share of 0 or 1 it is Wilson's interval itself.
 
 `bench/coverage.py` simulates how often they hold the truth.
 """
@@ -35,8 +36,8 @@ class Estimate:
     """A value with its 95 % interval.
 
     `n` counts what is averaged (answers, or pairs), `questions` the clusters that are the units of
-    the interval. `interval` says how it was made: "skewed t", "t" or "wilson" (see the module), or
-    "none" for a single cluster, where `low` and `high` are NaN.
+    the interval. `interval` says how it was made: "skewed t", "t" or "bounded t" (see the module),
+    or "none" for a single cluster, where `low` and `high` are NaN.
     """
 
     value: float
@@ -189,12 +190,10 @@ def around(value: float, squared: float, units: float, bounds: Bounds) -> tuple[
     if bounds is None:
         half = float(np.sqrt(squared))
         return value - half, value + half
-    lowest, highest = bounds
-    share = units / (units + Z**2)
-    middle = share * value + (1 - share) * (lowest + highest) / 2
-    unseen = Z**2 / units * (highest - lowest) / 2
-    half = share * float(np.sqrt(squared + unseen**2))
-    return max(lowest, middle - half), min(highest, middle + half)
+    unseen = Z**2 / (units + Z**2)
+    down, up = (unseen * room for room in (value - bounds[0], bounds[1] - value))
+    low, high = value - np.sqrt(squared + down**2), value + np.sqrt(squared + up**2)
+    return max(bounds[0], float(low)), min(bounds[1], float(high))
 
 
 def student(freedom: float) -> float:
@@ -204,4 +203,4 @@ def student(freedom: float) -> float:
 
 def named(bounds: Bounds) -> str:
     """Return what an interval with these bounds is called."""
-    return "t" if bounds is None else "wilson"
+    return "t" if bounds is None else "bounded t"

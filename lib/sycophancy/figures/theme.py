@@ -138,8 +138,8 @@ def intervals(
         if len(hollow) == np.isfinite(value).sum():
             drawn.lines[0].set_markerfacecolor("white")  # in the legend as well
         ax.plot(
-            across[hollow], up[hollow], marker, color=shade, markerfacecolor="white", markersize=4, zorder=4,
-            gid=HOLLOW,
+            across[hollow], up[hollow], marker, color=shade, markerfacecolor="white", markersize=4,
+            zorder=4, gid=HOLLOW,
         )  # fmt: skip
 
 

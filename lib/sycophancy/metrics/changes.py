@@ -59,8 +59,8 @@ def distribution_distance(items: pd.DataFrame, scores: pd.DataFrame, base: str) 
     - total_variation: half the summed absolute differences of the probabilities, the mean over
       questions with a t interval, cut off at 0 and 1; 0 is no change, 1 the largest;
     - changed_pick: the share of questions whose most probable option (all of them, on a tie)
-      changes, with Wilson's interval. A question asked in several ways counts once, with the share
-      of them that changes.
+      changes, with a bounded t interval. A question asked in several ways counts once, with the
+      share of them that changes.
 
     `n` counts distributions, `questions` the units of the intervals. Columns otherwise as in
     `changes`. Raises InputError as `changes` does, and where no item is without a user.
