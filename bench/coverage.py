@@ -36,6 +36,7 @@ from sycophancy.intervals import (
     clustered_difference,
     clustered_mean,
     crossed,
+    linearised,
     stratified_mean,
 )
 from sycophancy.metrics import doses
@@ -310,8 +311,7 @@ def nearer(rng: Generator, before: float, after: float, alike: float, kind: str)
     """Return how much farther from zero the shift of 120 facts is after."""
     one, two = noise(rng, kind, 120), noise(rng, kind, 120)
     sides = before + 0.2 * one, after + 0.2 * (alike * one + np.sqrt(1 - alike**2) * two)
-    frames = [pd.DataFrame({"shift": side, "question_id": np.arange(120)}) for side in sides]
-    return distance_change(*frames)
+    return distance_change(*sides, np.arange(120))
 
 
 def verdicts() -> Iterator[Case]:
@@ -378,15 +378,16 @@ class Asked:
     questions: int
     each: int
 
-    def part(
-        self, metric: str, values: np.ndarray, column: str, positive: pd.Series | None = None
-    ) -> Estimate:
-        """Return the estimate of a metric from values (sides, seeds, questions, answers)."""
-        _, seed, question, _ = (axis.ravel() for axis in np.indices(values.shape))
-        rows = pd.DataFrame(
-            {"training_seed": seed, "question_id": question, column: values.ravel()}
-        )
-        return doses.part_of(metric, rows, column, positive).estimate()
+    def pooled(self, sides: np.ndarray, bounds: Bounds = None) -> Estimate:
+        """Return the estimate from (sides, seeds, questions, answers); a second side is taken off.
+
+        This is what `metrics.user_table` does with answers that it has summed up.
+        """
+        sums = np.zeros((self.seeds, self.questions, 4))
+        sums[..., 1] = sums[..., 3] = self.each
+        for column, values in zip((0, 2), sides, strict=False):
+            sums[..., column] = values.sum(axis=-1)
+        return crossed(*linearised(sums), sides.size, bounds=bounds)
 
     def right(
         self, rng: Generator, means: tuple[float, ...], of_seeds: float, of_facts: float
@@ -403,17 +404,14 @@ def pooled_rate(
     rng: Generator, asked: Asked, mean: float, of_seeds: float, of_facts: float
 ) -> Estimate:
     """Return right answers, pooled over seeds."""
-    values = asked.right(rng, (mean,), of_seeds, of_facts)
-    return asked.part("accuracy_none", values, "match_correct")
+    return asked.pooled(asked.right(rng, (mean,), of_seeds, of_facts), SHARE)
 
 
 def pooled_cost(
     rng: Generator, asked: Asked, means: tuple[float, float], of_seeds: float, of_facts: float
 ) -> Estimate:
     """Return what a wrong user costs, pooled over seeds."""
-    values = asked.right(rng, means, of_seeds, of_facts)
-    alone = pd.Series(np.arange(values.size) < values[0].size)
-    return asked.part("cost", values, "match_correct", alone)
+    return asked.pooled(asked.right(rng, means, of_seeds, of_facts), CHANGE)
 
 
 def pooled_shift(
@@ -423,7 +421,7 @@ def pooled_shift(
     values = of_seeds * rng.standard_normal((1, asked.seeds, 1, 1))
     values = values + of_facts * noise(rng, kind, 1, 1, asked.questions, 1)
     values = values + rest * noise(rng, kind, 1, asked.seeds, asked.questions, asked.each)
-    return asked.part("shift", values, "shift")
+    return asked.pooled(values)
 
 
 def over_seeds() -> Iterator[Case]:

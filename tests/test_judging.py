@@ -118,27 +118,25 @@ def test_a_known_change_decides_nothing_where_the_placebos_side_is_not_known() -
     """
     both = np.random.default_rng(1).normal(0, 1.0, 40)
     both = both - both.mean()
-    before = pd.DataFrame({"shift": 0.25 + both, "question_id": range(40)})
-    after = pd.DataFrame({"shift": 0.05 + both, "question_id": range(40)})
-    change = clustered_mean(after["shift"] - before["shift"], np.arange(40))
-    placebo = abs(before["shift"].mean())
+    before, after, questions = 0.25 + both, 0.05 + both, np.arange(40)
+    change = clustered_mean(after - before, questions)
+    placebo = abs(before.mean())
     old = max(abs(placebo + change.low), abs(placebo + change.high))
     assert old <= placebo  # "met"
-    found = judging.distance_change(before, after)
+    found = judging.distance_change(before, after, questions)
     assert judging.judge(-found.high, -found.low) == "open"
     assert found.value == pytest.approx(-0.2)
     assert [found.low, found.high] == pytest.approx([-0.2, 0.2])
     # of a placebo far from zero the side is known, and the same change is enough
-    far = judging.distance_change(before.assign(shift=1 + both), after.assign(shift=0.8 + both))
+    far = judging.distance_change(1 + both, 0.8 + both, questions)
     assert [far.low, far.value, far.high] == pytest.approx([-0.2] * 3)
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.3, 0.1), (-0.3, 0.1), (0.2, -0.5), (0.0, 0.4)])
 def test_the_distance_is_that_of_the_bootstrap_of_both(before: float, after: float) -> None:
     rng = np.random.default_rng(5)
-    sides = [mean + rng.normal(0, 0.4, 200) for mean in (before, after)]
-    frames = [pd.DataFrame({"shift": side, "question_id": range(200)}) for side in sides]
-    found = judging.distance_change(*frames)
+    sides = before + rng.normal(0, 0.4, 200), after + rng.normal(0, 0.4, 200)
+    found = judging.distance_change(*sides, np.arange(200))
     picks = rng.integers(200, size=(4000, 200))
     then, now = (np.abs(side[picks].mean(axis=1)) for side in sides)
     assert [found.low, found.high] == pytest.approx(

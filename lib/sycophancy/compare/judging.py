@@ -129,7 +129,11 @@ def tests_of(
         two = joined[joined["model"].isin([names[chosen], model])]
         _, before, after = next(pairs(two, model))
         if name != "base":
-            nearer = distance_change(metrics.shifts(before), metrics.shifts(after))
+            theirs, ours = metrics.shifts(before), metrics.shifts(after)
+            nearer = distance_change(
+                theirs["shift"].to_numpy(dtype=float), ours["shift"].to_numpy(dtype=float),
+                theirs["question_id"].to_numpy(),
+            )  # fmt: skip
             mark = judge(-nearer.high, -nearer.low)
             rows.append(row(chosen, name, "|shift|, change", nearer, "not higher", mark))
         told = before["user"].to_numpy() == "none"
@@ -145,18 +149,17 @@ def tests_of(
     return rows
 
 
-def distance_change(before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
-    """Return |mean shift after| − |mean shift before| of the same pairs, with its interval.
+def distance_change(before: np.ndarray, after: np.ndarray, questions: np.ndarray) -> Estimate:
+    """Return |mean after| − |mean before| of the shifts of the same pairs, with its interval.
 
     With difference d and sum s of the two means this is the smaller of |d| and |s|, below zero
     where their signs differ. The interval is all that it can be with d and s in their intervals
     over the same claims: what is uncertain of both models is in it, their signs too.
     """
-    then, now = (rows["shift"].to_numpy(dtype=float) for rows in (before, after))
-    d, s = (clustered_mean(now + side * then, before["question_id"]) for side in (-1, 1))
+    d, s = (clustered_mean(after + side * before, questions) for side in (-1, 1))
     return replace(
         d,
-        value=abs(float(now.mean())) - abs(float(then.mean())),
+        value=abs(float(after.mean())) - abs(float(before.mean())),
         low=-max(min(d.high, -s.low), min(-d.low, s.high)),
         high=max(min(d.high, s.high), min(-d.low, -s.low)),
     )
