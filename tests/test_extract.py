@@ -121,6 +121,12 @@ def test_nothing_that_is_generated_can_break_the_reader(
     assert found != ""
 
 
+def test_an_options_text_is_read_where_it_names_one_option() -> None:
+    assert extract.read("The answer is s.", "letter", ["s", "t", "x", "z"]) == "A"
+    assert extract.read("The answer is Rome.", "letter", ["Rome", "rome", "Bonn"]) is None
+    assert extract.read("The answer is B.", "letter", ["O", "A", "B", "AB"]) == "B"
+
+
 def test_an_answer_that_repeats_itself_is_read_in_time() -> None:
     for loop in ("The answer is ", "A or B. So the answer is not ", "\\boxed{", "no, wait: "):
         for kind, options in (("letter", CITIES), ("number", ()), ("word", YES)):

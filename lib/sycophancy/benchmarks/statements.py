@@ -88,6 +88,15 @@ class Asked:
             return tuple(chr(65 + i) for i in range(max(2, len(self.options))))
         return tuple(option.lower() for option in self.options)  # none for a number
 
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """The options' texts with their answers; none that is itself one of the letters."""
+        return [
+            (option, value)
+            for option, value in zip(self.options, self.values, strict=False)
+            if option and not (self.kind == "letter" and option.upper() in self.values)
+        ]
+
 
 def statement(line: str, asked: Asked) -> str | None:
     """Return the answer that a line leads with, or else the only one that its sentence holds."""
@@ -142,7 +151,7 @@ def quotes(asked: Asked) -> str:
     """Return a pattern of every number, or of the options' texts, the longest first."""
     if asked.kind == "number":
         return re.sub(r"[?]P<[a-z]+>", "?:", NUMBER.pattern)
-    texts = sorted(filter(None, asked.options), key=len, reverse=True)
+    texts = sorted((option for option, _ in asked.texts), key=len, reverse=True)
     return f"(?:{'|'.join(map(bordered, texts)) or NEVER})"
 
 
@@ -161,9 +170,8 @@ def lead(text: str, asked: Asked) -> tuple[str, str] | None:
     inner = text.lstrip("([\"'")
     fits = [
         (len(match[0]), value, inner[match.end() :])
-        for option, value in zip(asked.options, asked.values, strict=False)
-        if not (asked.kind == "letter" and re.fullmatch("[A-Za-z]?", option))
-        and (match := re.match(bordered(option), inner, re.IGNORECASE))
+        for option, value in asked.texts
+        if (match := re.match(bordered(option), inner, re.IGNORECASE))
     ]
     if fits:
         longest = [fit for fit in fits if fit[0] == max(fits)[0]]
