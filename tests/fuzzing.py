@@ -115,6 +115,8 @@ class Valid:
 
     def touched(self, start: int, stop: int) -> set[int] | None:
         """Return the rows that share bytes with a stretch; None where head or foot do."""
+        if self.kind == "whole":
+            return None
         place, found = len(self.head), set()
         if start < place or stop > len(self.content) - len(self.foot):
             return None
@@ -286,7 +288,7 @@ def alter(valid: Valid, rng: random.Random) -> Broken:
     change = {"json": alter_json, "csv": alter_cells, "tsv": alter_cells, "text": alter_text}
     new = change[valid.kind](valid.rows[number], rng, valid.kind)
     rows = [new if place == number else row for place, row in enumerate(valid.rows)]
-    count = None if valid.kind == "text" and not new.strip() else len(rows)
+    count = None if valid.kind == "text" and not new.decode().strip() else len(rows)
     return Broken(f"row {number} is {new[:60]!r}", with_rows(valid, rows), {number}, count)
 
 
@@ -750,7 +752,7 @@ def all_readers() -> list[Reader]:
             "mine.yaml",
             lines(profile, "text", top),
             read_profile,
-            names=("cell", "parameter of", "notebook"),
+            names=("cell", "parameter of", "notebook", "03_generate_data", "04_filter"),
             placed=False,
         ),
         Reader("tokenizer", "tokenizer.json", whole(tokenizer), read_tokenizer),

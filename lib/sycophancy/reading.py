@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from sycophancy.errors import InputError
 
 DEEPEST = 50  # levels of lists and objects in JSON: no file that is read here has more than five
+MOST_DIGITS = 100  # of a whole number in JSON: Python itself refuses 4,301
 MEND = "mend the file"
 # How files begin that are no text in UTF-8, whatever their bytes happen to decode to.
 OTHER_KINDS = {
@@ -103,16 +104,21 @@ def parse_json(text: str, place: str, remedy: str = MEND) -> Any:
         """Raise the error."""
         raise InputError(f"{place}: not valid JSON ({what}): {remedy}.")
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Twice:
-        """Return an object of JSON, or the key that it has twice."""
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Fault:
+        """Return an object of JSON, if no key is in it twice."""
         content = dict(pairs)
         if len(content) < len(pairs):
             keys = [key for key, _ in pairs]
-            return Twice(next(key for key in keys if keys.count(key) > 1))
+            twice = next(key for key in keys if keys.count(key) > 1)
+            return Fault(f"the key {twice!a:.60} stands twice")
         return content
 
+    def whole(digits: str) -> int | Fault:
+        """Return a whole number, if it has no more digits than any that is meant."""
+        return int(digits) if len(digits) <= MOST_DIGITS else Fault(f"{len(digits)} digits")
+
     try:
-        content = json.loads(text, object_pairs_hook=unique)
+        content = json.loads(text, object_pairs_hook=unique, parse_int=whole)
     except RecursionError:
         deep = re.search(r"(?:[\[{]\s*){50}", text)
         if deep and ", line" not in place:
@@ -122,26 +128,22 @@ def parse_json(text: str, place: str, remedy: str = MEND) -> Any:
         if ", line" not in place:
             place = f"{place}, line {error.lineno}"
         refuse(f"{error.msg}, column {error.colno}")
-    except InputError:
-        raise
-    except ValueError as error:  # a number of too many digits
-        refuse(str(error))
     for way, value in walk(content):
         at = f" in {' '.join(way[:5])}"[:80] if way else ""
         if len(way) > DEEPEST:
             refuse(f"nested deeper than {DEEPEST} levels{at}")
-        if isinstance(value, Twice):
-            refuse(f"the key {value.key!a:.60} stands twice{at}")
+        if isinstance(value, Fault):
+            refuse(f"{value.what}{at}")
         if isinstance(value, str) and (half := re.search("[\ud800-\udfff\0]", value)):
             refuse(f"{half[0]!a} is no sign of a text{at}")
     return content
 
 
 @dataclass(frozen=True)
-class Twice:
-    """What stands for an object of JSON that has a key twice."""
+class Fault:
+    """What stands in JSON for an object with a key twice, or a number of too many digits."""
 
-    key: str
+    what: str
 
 
 def walk(content: Any) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -194,9 +194,10 @@ def examples(
     header = f"{description}\n\n" if description else ""
     out = []
     for part in (part.strip() for part in parts):
-        question, cue, reasoning = part.partition(f"\n{STEPS}")
+        question, _, reasoning = part.partition(f"\n{STEPS}")
         answer = reasoning.rpartition(SAID)[2].strip().removesuffix(".")
-        if not cue or SAID not in reasoning or not answer or "\n" in answer:
+        once = part.count(f"\n{STEPS}") == 1  # two, where the next example does not begin with Q:
+        if not once or SAID not in reasoning or not answer or "\n" in answer:
             raise InputError(
                 f"The prompt of {task} has an example without {STEPS!r} or {SAID.strip()!r}, or "
                 f"with a text after that: {part[:60]!r}. Fetch the file again."
