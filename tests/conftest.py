@@ -46,10 +46,17 @@ def embedded() -> models.LanguageModel:
     return models.load("smollm2_135m_instruct")
 
 
+# Modules of tests that compute with models, train them, or start and stop whole batches
+SLOW = {
+    "test_crash", "test_decoding", "test_finetune", "test_gguf", "test_lab", "test_models",
+    "test_packing", "test_quiet", "test_reuse", "test_scoring", "test_signals",
+}  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the embedded model take seconds each: `make check` leaves them out."""
+    """Mark what takes seconds, so that `make check` leaves it out: see SLOW, and the real model."""
     for item in items:
-        if "embedded" in getattr(item, "fixturenames", ()):
+        if item.path.stem in SLOW or "embedded" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 

@@ -447,6 +447,7 @@ def test_what_cannot_be_asked_is_said(how: dict[str, Any], said: str) -> None:
 # --- the model's context --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_examples_are_dropped_one_after_the_other_until_the_prompt_fits(
     tiny: models.LanguageModel,
 ) -> None:
@@ -556,6 +557,7 @@ def test_picks_are_the_most_probable_choices_and_ties_are_shared() -> None:
     assert found["read"].all() and found["ended"].isna().all()
 
 
+@pytest.mark.slow
 def test_answers_of_the_tiny_model_are_those_of_scoring_and_decoding(
     tiny: models.LanguageModel,
 ) -> None:

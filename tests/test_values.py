@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sycophancy import runs
+from sycophancy import models, runs
 from sycophancy.errors import InputError
-from workflow import grid, settings
+from workflow import grid, intervene, settings
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,23 @@ def test_a_notebook_reads_text_as_what_its_parameters_cell_declares() -> None:
     assert runs.read_parameters(space, *names) == space  # outside a notebook nothing is declared
     with pytest.raises(InputError, match="N is 'many': give a whole number"):
         runs.read_parameters({**space, "N": "many", "In": cells}, *names)
+
+
+def test_a_name_that_begins_with_a_tilde_is_no_traceback(tmp_path: Path) -> None:
+    """pathlib raises RuntimeError for the home of a user who is not there."""
+    assert intervene.claims_file("~nobody there.csv").endswith("~nobody there.csv")
+    with pytest.raises(InputError, match="There is no folder '~nobody'"):
+        models.check_name("~nobody")
+    with pytest.raises(InputError, match="~nobody holds no finished run"):
+        runs.find("~nobody")
+
+
+def test_a_folder_of_digits_may_arrive_as_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = runs.start("00_start_here", {}, 20240501)  # type: ignore[arg-type]
+    assert run.folder == tmp_path / "20240501" and (run.folder / "run.json").is_file()
 
 
 def test_infinity_goes_through_json_to_the_notebook() -> None:

@@ -144,6 +144,7 @@ def test_prose_may_change_without_a_rerun_and_code_may_not(
     assert base != digest(text.replace("n=1", "n=2"))
 
 
+@pytest.mark.notebook
 def test_the_plan_counts_what_the_run_will_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +210,7 @@ def test_before_its_first_run_a_machine_is_told_hours_at_most(
     assert speeds.learnt(runs.read_costs(), "lab_medium")[0] > 5 * speeds.SCORING_GUESS
 
 
+@pytest.mark.slow
 def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1503,11 +1505,11 @@ def test_a_notebook_runs_in_a_checkout_at_any_path_on_claims_of_any_name(tmp_pat
     name = "2024 #é 'x'.csv"
     (copy / name).write_text(claims_text())
     out = tmp_path / OUT
-    settings = f"N=4e0 CLAIMS={shlex.quote(name)} OUT_DIR={shlex.quote(str(out))}"
+    settings = f"N=4e1 CLAIMS={shlex.quote(name)} OUT_DIR={shlex.quote(str(out))}"
     done = run_reproduce(copy, "--profile", "own", "--settings", settings)
     assert done.returncode == 0, done.stderr
     given = runs.parameters_of(out / "03_generate_data")
-    assert (given["CLAIMS"], given["N"]) == (name, 4)
+    assert (given["CLAIMS"], given["N"]) == (name, 40)
     made = pd.read_parquet(out / "03_generate_data" / "prompts_labels.parquet")
     assert set(made["source"]) == {"2024 #é 'x'"}
 

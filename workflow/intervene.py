@@ -8,6 +8,7 @@ The columns of the file are those of claims.read_csv: text, label, others.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def claims_file(name: str) -> str:
         raise InputError(
             "make intervene needs claims: CLAIMS=my.csv with the columns text, label and others."
         )
-    path = Path(name).expanduser().resolve()
+    path = Path(os.path.expanduser(name)).resolve()
     return str(path.relative_to(grid.ROOT) if path.is_relative_to(grid.ROOT) else path)
 
 

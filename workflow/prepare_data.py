@@ -6,6 +6,7 @@ Usage: make data [DATA=folder] [MANUAL=folder] [ONLY="glue/sst2 snli"] [CHECKSUM
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         eta = f", about {left / 60:.0f} min left" if number else ""
         print(f"[{number + 1}/{len(names)}] {name}{eta}", flush=True)
         try:
-            manual = Path(options.manual).expanduser() if options.manual else None
+            manual = Path(os.path.expanduser(options.manual)) if options.manual else None
             builder = prepare.prepare(
                 name,
                 data_dir=options.data_dir or None,

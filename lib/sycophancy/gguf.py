@@ -7,6 +7,7 @@ architecture and tokenizer rule.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def load(name: str, dtype: str) -> models.LanguageModel:
 
 def load_file(name: str, dtype: str) -> models.LanguageModel:
     """Load a GGUF file by its path, converting it first where that was not done."""
-    source = Path(name).expanduser()
+    source = Path(os.path.expanduser(name))
     folder = preset_folder(source.stem, wheels.sha256_of(source), dtype)
     if not (folder / "config.json").is_file():
         convert_once(lambda: source, folder, dtype)

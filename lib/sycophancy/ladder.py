@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ def run_folder(name: str, bases: Sequence[Path]) -> tuple[Path, int | None] | No
     A relative folder is looked up from each of `bases`.
     """
     text, step = at_step(name)
-    folders = (base / Path(text).expanduser() for base in bases)
+    folders = (base / Path(os.path.expanduser(text)) for base in bases)
     return next(((folder, step) for folder in folders if (folder / RUN_FILE).is_file()), None)
 
 

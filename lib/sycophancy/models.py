@@ -162,7 +162,7 @@ def check_name(name: str) -> str:
         return name
     if name.startswith("kaggle://") or run_folder(name) is not None:
         return name
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if folder.suffix == ".gguf" and folder.is_file():
         return name
     if folder.is_dir():
@@ -211,7 +211,7 @@ def load_preset(preset: str, dtype: str, *, name: str | None = None) -> Language
     there, because KerasHub's byte-pair tokenizers split text by Llama 3's rule for every family.
     """
     name = name or preset
-    preset = str(Path(preset).expanduser()) if "://" not in preset else preset
+    preset = str(Path(os.path.expanduser(preset))) if "://" not in preset else preset
     try:
         config = encoders.read_json(preset, "config.json") or {}
         with unset_weights():

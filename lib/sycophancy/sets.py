@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def files(data: str) -> list[Path]:
 
     Raises InputError where there are none.
     """
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(data))
     found = [path] if path.is_file() else sorted(
         inside for inside in path.rglob("*")
         if inside.suffix in (".jsonl", ".tsv") and inside.is_file()

@@ -7,6 +7,7 @@ the subject, where the authors' own code has two). Step by step they are those o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def worked_examples(subject: str, worked: Mapping[str, str] | None) -> list[tupl
 def read_worked(path: str | Path) -> dict[str, str]:
     """Return worked examples from a JSON file {subject: text}, such as Flan's mmlu-cot.json."""
     remedy = "give a JSON object {subject: text} of worked examples"
-    content = read_object(Path(path).expanduser(), remedy)
+    content = read_object(Path(os.path.expanduser(path)), remedy)
     return {key: as_text(text, str(path), f"{key!r}", remedy) for key, text in content.items()}
 
 

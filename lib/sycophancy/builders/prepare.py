@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def prepare(
     `download` False nothing is downloaded. Raises InputError for an unknown name, a download that
     fails, a file with another checksum, and a data folder of which a part is missing.
     """
-    builder = open_builder(name, None if data_dir is None else Path(data_dir).expanduser())
+    builder = open_builder(name, None if data_dir is None else Path(os.path.expanduser(data_dir)))
     if builder.data_path.is_dir():
         return whole(builder)
     ours = isinstance(builder, SycophancyEmbedded)  # no file of it is fetched
@@ -45,7 +46,7 @@ def prepare(
             "network, or put its files into a folder and run `make data MANUAL=folder`. "
             'data="embedded" works now.'
         )
-    manual = None if manual_dir is None else Path(manual_dir).expanduser()
+    manual = None if manual_dir is None else Path(os.path.expanduser(manual_dir))
     if manual is not None and not manual.is_dir():
         raise InputError(
             f"The manual folder {manual} does not exist: give the folder of the files."

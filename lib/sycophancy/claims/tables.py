@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +29,7 @@ def read_csv(path: str | Path, split: str = "train") -> pd.DataFrame:
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise InputError(f"There is no file {file}: give a csv file with {', '.join(NEEDED)}.")
     table = read_cells(file)

@@ -5,6 +5,7 @@ Nothing is scored here: what a comparison needs and nobody has measured is named
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
 
 def find(folder: str | Path) -> Path:
     """Return `folder` where it is: as given, else below the checkout."""
-    path, root = Path(folder).expanduser(), runs.repository()
+    path, root = Path(os.path.expanduser(folder)), runs.repository()
     return path if path.exists() or path.is_absolute() or root is None else root / path
 
 

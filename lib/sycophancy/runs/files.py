@@ -140,7 +140,7 @@ def is_running(process: int) -> bool:
 def existing(text: str, base: Path) -> Path | None:
     """Return the file or folder that a text names, from `base` where it is relative, or None."""
     try:
-        path = base / Path(text.strip()).expanduser()
+        path = base / Path(os.path.expanduser(text.strip()))
         return path if text.strip() and path.exists() else None
     except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such user: no path
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -116,7 +117,7 @@ def find(folder: str | Path) -> Path:
 
     Raises InputError for a folder that holds no finished run.
     """
-    given = Path(folder).expanduser()
+    given = Path(os.path.expanduser(folder))
     for place in (given, (repository() or Path.cwd()) / given):
         if (place / "metrics.json").is_file():
             return place
@@ -229,7 +230,8 @@ def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
     interrupt_and_end()
     base = repository() or Path.cwd()
     name = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
-    folder = Path(out_dir).expanduser() if out_dir else base / "runs" / notebook / name
+    # papermill's -p hands on a folder called 2024 as a number
+    folder = Path(os.path.expanduser(str(out_dir))) if out_dir else base / "runs" / notebook / name
     run = Run(notebook, folder.resolve(), dict(parameters))
     try:
         run.folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ def finish(task: str, rows: list[Row]) -> list[Row]:
 
 def read(task: str, folder: str | Path) -> list[Row]:
     """Return the examples of one task; InputError names file and line of what is broken."""
-    path = Path(folder).expanduser() / FILES[task]
+    path = Path(os.path.expanduser(folder)) / FILES[task]
     if not path.is_file():
         raise InputError(f"There is no file {path}: put it there from {HOME}.")
     found = json_lines(read_text(path), path.name, REMEDY)
