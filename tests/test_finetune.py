@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 
-from sycophancy import finetune, mixture, models, scoring, suites
+from sycophancy import decoding, finetune, mixture, models, scoring, suites
 from sycophancy.errors import InputError
 from sycophancy.finetune import adapters, checkpoint, loop
 from sycophancy.finetune.settings import Settings
@@ -460,6 +460,52 @@ def test_the_format_that_was_trained_in_stays_on_record(trained: Path, tmp_path:
     finetune.train(models.load(BASE, "bfloat16"), examples(), given, folder)
     assert finetune.read_run(folder)["dtype"] == "bfloat16"
     models.load(str(folder), "bfloat16")
+
+
+@pytest.mark.parametrize("formats", [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_an_unfinished_run_in_another_format_is_set_aside(
+    formats: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Gone on with, it would have weights that training in neither format gives."""
+
+    def stop(now: finetune.Progress) -> None:
+        if now.step == 3:
+            raise Stop
+
+    given, folder = settings(steps=4), tmp_path / "run"
+    with pytest.raises(Stop):
+        finetune.train(
+            models.load(BASE, formats[0]), examples(), given, folder,
+            on_progress=stop, save_seconds=0,
+        )  # fmt: skip
+    resumed: list[int] = []
+    finetune.train(
+        models.load(BASE, formats[1]), examples(), given, folder,
+        on_progress=lambda now: resumed.append(now.resumed),
+    )  # fmt: skip
+    assert resumed == [0] * 4 and finetune.read_run(folder)["dtype"] == formats[1]
+    (said,) = capsys.readouterr().out.splitlines()
+    assert f"run was begun in {formats[0]}, and the model is now in {formats[1]}" in said
+    aside = tmp_path / f"run.before-{formats[0]}"
+    assert finetune.steps(aside) == [2] and finetune.read_run(aside)["dtype"] == formats[0]
+    finetune.train(models.load(BASE, formats[1]), examples(), given, tmp_path / "whole")
+    assert_same_weights(folder, tmp_path / "whole", [2, 4])
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_model_that_was_trained_says_what_to_load(method: str, tmp_path: Path) -> None:
+    model, items = models.load(BASE), suites.additions(n=1)
+    given = settings(method=method, steps=1, checkpoints=())
+    finetune.train(model, examples(), given, tmp_path / "run")
+    for use in (
+        lambda: scoring.score(model, items),
+        lambda: decoding.greedy(model, ["1 + 1 ="], max_tokens=2),
+        lambda: finetune.train(model, examples(), given, tmp_path / "other"),
+    ):
+        with pytest.raises(InputError, match=r"given away in training: load the run folder"):
+            use()
+    scores, _ = scoring.score(models.load(str(tmp_path / "run")), items)
+    assert np.isfinite(scores["logp"]).all()
 
 
 def test_a_run_of_other_weights_is_refused(trained: Path, tmp_path: Path) -> None:

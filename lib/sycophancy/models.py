@@ -79,6 +79,15 @@ class LanguageModel:
     chat_end: Callable[[], str] | None = None
 
 
+def check_weights(model: LanguageModel) -> None:
+    """Raise InputError for a model whose weights training has taken: its arrays are gone."""
+    if any(own.value.is_deleted() for own in model.backbone.weights):
+        raise InputError(
+            f"The weights of this {model.name} were given away in training: load the run folder to "
+            "use what was trained, or load the model again."
+        )
+
+
 def default_dtype(name: str = "") -> str:
     """Return the number format to load a model in, where none is asked for.
 

@@ -28,7 +28,7 @@ from sycophancy.decoding.loops import (
 )
 from sycophancy.encoders import Decode
 from sycophancy.errors import InputError
-from sycophancy.models import LanguageModel
+from sycophancy.models import LanguageModel, check_weights
 from sycophancy.runs import discard, read_or_discard, write_json
 from sycophancy.runs.identity import identity
 from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
@@ -72,6 +72,7 @@ def greedy(
     `decode`, before any forward pass.
     """
     began = time.monotonic()
+    check_weights(model)
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
         raise InputError(f"max_tokens is {max_tokens!r}: give a whole number from 1 on.")
     encoded = [opened(model, ids) for ids in model.encode(list(prompts))]

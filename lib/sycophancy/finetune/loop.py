@@ -32,7 +32,7 @@ from sycophancy.finetune.settings import (
 )
 from sycophancy.finetune.step import make_optimizer, make_step, schedule
 from sycophancy.mixture import Example, Shapes
-from sycophancy.models import LanguageModel, weights_sha256
+from sycophancy.models import LanguageModel, check_weights, weights_sha256
 from sycophancy.runs.identity import COMPUTING, code, identity, package_versions
 
 SAVE_SECONDS = 60.0  # at most so much work is lost by a kill
@@ -97,13 +97,14 @@ def train(
 
     Writes model.json, step-NNNNNN.safetensors at the steps of `settings.checkpoints` and the last,
     and the state from which an interrupted run goes on: called again with the same arguments it
-    ends in the weights it would have had without the interruption. The model's own weights are left
-    with the adapters attached: load the run folder to use it. Log columns: step, loss,
+    ends in the weights it would have had without the interruption. The model's own weights are
+    given away: load the run folder to use it. Log columns: step, loss,
     gradient_norm, rate, seconds. Raises InputError for settings out of range, a folder of another
     run, a loss that is not finite or grows beyond three times its first value (the weights of the
     last good state are kept, as a step to load), and too little memory.
     """
     check(settings)
+    check_weights(model)
     if not examples:
         raise InputError("There are no examples to train on: generate and filter prompts first.")
     digest = identity(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError, unknown
+from sycophancy.finetune.checkpoint import STATE, steps
 from sycophancy.models import RUN_FILE, default_dtype
 from sycophancy.reading import read_object
 from sycophancy.runs import read_or_discard, sweep, write_json
@@ -110,7 +111,8 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
     `record` holds base_sha256, base_fingerprint and dtype, and digest, the identity of the run but
     for the weights that it starts from. A run of another identity or from other weights of the base
     is set aside under another name (folder.before-<its digest>), never lost, and a sentence says
-    so. Raises InputError where the folder belongs to a run of another model.
+    so; an unfinished run in another number format too. Raises InputError where the folder belongs
+    to a run of another model.
     """
     path = folder / RUN_FILE
     sweep(folder)
@@ -123,6 +125,7 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
             )
         formats = old.get("dtype"), record["dtype"]
         other_base = old.get("base_sha256") != record["base_sha256"]
+        begun = (folder / STATE).is_file() and settings.steps not in steps(folder)
         if old.get("digest") != record["digest"] or (formats[0] == formats[1] and other_base):
             aside = free_name(folder, f"before-{str(old.get('digest'))[:8]}")
             folder.rename(aside)
@@ -130,6 +133,13 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
             print(
                 f"{folder.name} was trained with {' and '.join(changed) or 'other settings'}: it "
                 f"is kept as {aside.name}, and trained again."
+            )
+        elif formats[0] != formats[1] and begun:  # in either format the weights would be others
+            aside = free_name(folder, f"before-{formats[0]}")
+            folder.rename(aside)
+            print(
+                f"{folder.name} was begun in {formats[0]}, and the model is now in {formats[1]}: "
+                f"it is kept as {aside.name}, and trained from the start."
             )
         elif other_base:  # the same base in another format: what was trained from stays on record
             record = {**record, **{name: old.get(name) for name in BASE}}

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.models import LanguageModel
+from sycophancy.models import LanguageModel, check_weights
 from sycophancy.runs.identity import identity
 from sycophancy.scoring.engine import (
     MAX_LENGTHS,
@@ -89,9 +89,11 @@ def score(
     from there and recomputes nothing that it holds, whatever other items are asked for. Tokens that
     sequences begin with are computed once where that saves enough and is exact for the model: short
     sequences are packed, long ones go on from a cache; `share_tokens=False` runs each by itself.
-    Raises InputError for a prompt longer than the model's context, before any forward pass.
+    Raises InputError for a model that was trained and not loaded again, and for a prompt longer
+    than the model's context, before any forward pass.
     """
     began = time.monotonic()
+    check_weights(model)
     budget = tokens_per_batch or default_budget()
     own = identity(__name__, model=model.fingerprint)
     finished = PartialResults(store, own, ("logp", "tokens"))
