@@ -190,7 +190,7 @@ def test_names_without_facts(tmp_path: Path) -> None:
     }  # fmt: skip
     for text in ("{", "[1]"):
         (tmp_path / "mine" / "model.json").write_text(text)
-        with pytest.raises(InputError, match=r"not the model\.json of a trained run"):
+        with pytest.raises(InputError, match=r"mine/model\.json.*train it again"):
             compare.short_names([nameless])
 
 
