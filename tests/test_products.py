@@ -91,7 +91,9 @@ def test_scoring_multiplies_bfloat16_and_sums_in_float32() -> None:
 
     values = [own.value for own in model.backbone.weights]
     text = jax.jit(score).lower(values, ids).as_text()
-    found = [line.split(" : ")[-1] for line in text.splitlines() if "dot_general" in line]
+    # attention multiplies many pairs of matrices, which is left to Keras
+    lines = [line for line in text.splitlines() if "dot_general" in line]
+    found = [line.split(" : ")[-1] for line in lines if "batching_dims" not in line]
     summed = [
         line for line in found if line.count("bf16") == 2 and "bf16" not in line.split("->")[1]
     ]

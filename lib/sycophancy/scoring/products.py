@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 from keras.src.backend import numpy as keras_products
 
 
@@ -30,12 +31,14 @@ def float32_sums(result: str = "bfloat16") -> Iterator[None]:
 
     def einsum(spec: str, *operands: Any, **options: Any) -> Any:
         """Multiply as `spec` says."""
+        operands = tuple(map(keras.ops.convert_to_tensor, operands))  # weights come as variables
         if not (plain(spec) and ours(operands)):
             return own[0](spec, *operands, **options)
         return contract(spec, result, *operands)
 
     def matmul(first: Any, second: Any) -> Any:
         """Multiply the last axis of the first with a matrix."""
+        first, second = map(keras.ops.convert_to_tensor, (first, second))
         if not (second.ndim == 2 and 0 < first.ndim < 8 and ours((first, second))):
             return own[1](first, second)
         rows = "abcdefg"[: first.ndim - 1]
