@@ -168,15 +168,6 @@ def test_a_token_that_the_model_has_no_row_for_ends_nothing(tiny: models.Languag
     assert decoding.make_generate(tiny, (size, size + 5))(prompts, 12) == whole
 
 
-def test_texts_of_other_code_are_not_taken_up(
-    tiny: models.LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoding.greedy(tiny, PROMPTS[:1], max_tokens=3, store=tmp_path)
-    monkeypatch.setattr(decoding, "code", lambda: "other")
-    decoding.greedy(tiny, PROMPTS[:1], max_tokens=3, store=tmp_path)
-    assert len(list(tmp_path.glob("*.json"))) == 2
-
-
 def test_an_empty_prompt_is_refused(tiny: models.LanguageModel) -> None:
     with pytest.raises(InputError, match="Prompt 1 is empty"):
         decoding.greedy(replace(tiny, start=()), ["x", ""], max_tokens=3)

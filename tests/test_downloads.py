@@ -22,7 +22,7 @@ from sycophancy.errors import InputError
 
 SURVEY, SURVEY_FILE = "model_written_opinions/nlp_survey", "sycophancy_on_nlp_survey.jsonl"
 KEYS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
-SURVEY_ROW = json.dumps(dict.fromkeys(KEYS, "x")) + "\n"
+SURVEY_ROW = json.dumps(dict(zip(KEYS, ("x", " (A)", " (B)"), strict=True))) + "\n"
 OFFLINE = r'could not be downloaded \(.+\)\. Run `make data`.*MANUAL=folder.*data="embedded"'
 
 
