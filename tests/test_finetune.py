@@ -373,7 +373,7 @@ def test_an_unfinished_run_says_so(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no weights of step 5: kept are 2, 4"):
         models.load(f"{folder}@5")
     (folder / models.RUN_FILE).write_text("{")
-    with pytest.raises(InputError, match=r"damaged .*: delete .* and train again"):
+    with pytest.raises(InputError, match=r"line 1: not valid JSON .*: delete .* and train again"):
         models.load(str(folder))
 
 
