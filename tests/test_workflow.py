@@ -893,9 +893,9 @@ def test_claims_are_found_from_the_repository(checkout: Path) -> None:
     "text, message",
     [
         (None, "There is no file"),
-        ("", "is not a csv file"),
+        ("", "is empty: give a header"),
         (claims_text().replace("others", "other"), "no column 'others'"),
-        (claims_text(0), "no claims for the split"),
+        (claims_text(0), "a header and no rows"),
         (claims_text(1), "no claims for the split"),
         (claims_text().replace("text 4,", " ,"), "row 5: text or label is empty"),
         (claims_text().replace("text 4,a fact,", "text 4,,"), "row 5: text or label is empty"),
