@@ -138,7 +138,7 @@ def test_the_others_end_when_one_is_killed(copy: Path, addressee: str) -> None:
         again = subprocess.run(
             BATCH, cwd=copy, env=environment(copy), capture_output=True, text=True
         )
-        assert again.returncode == 0 and "Waiting for the processes" in again.stdout, again.stderr
+        assert again.returncode == 0, again.stderr
         assert all((copy / "runs" / "own" / key / "metrics.json").exists() for key in CELLS)
     assert batch.ends() == 128 + signal.SIGKILL, batch.said
     # a kernel ends at once where nobody is left to wait for what it saves
@@ -161,7 +161,8 @@ def test_a_training_that_is_asked_to_end_saves_its_step(tmp_path: Path) -> None:
     job.send_signal(signal.SIGTERM)
     job.send_signal(signal.SIGINT)  # from the terminal, or from whoever else passes it on
     said = job.communicate(timeout=60)[0]
-    assert job.returncode == 143 and "Stopped by SIGTERM" in said and "Traceback" not in said
+    # of two that wait at once, Python hears the one with the smaller number first
+    assert job.returncode in (143, 130) and "Stopped by SIG" in said and "Traceback" not in said
     (state,) = tmp_path.rglob("state.safetensors")
     with safe_open(state, framework="numpy") as file:
         assert done <= int(file.metadata()["step"]) < 400
