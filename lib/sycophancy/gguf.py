@@ -28,6 +28,7 @@ from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
 from sycophancy.quiet import keras_hub
 from sycophancy.runs import atomic, cache_dir, sweep, total_memory
+from sycophancy.runs.identity import file_hash
 from sycophancy.wheels import ModelFile, gigabytes
 
 CONVERTER = 1  # raise when the conversion changes, so that old presets are made again
@@ -130,7 +131,7 @@ def load(name: str, dtype: str) -> models.LanguageModel:
 def load_file(name: str, dtype: str) -> models.LanguageModel:
     """Load a GGUF file by its path, converting it first where that was not done."""
     source = Path(os.path.expanduser(name))
-    folder = preset_folder(source.stem, wheels.sha256_of(source), dtype)
+    folder = preset_folder(source.stem, file_hash(source), dtype)
     if not (folder / "config.json").is_file():
         convert_once(lambda: source, folder, dtype)
     return models.load_preset(str(folder), dtype, name=name)

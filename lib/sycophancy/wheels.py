@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from sycophancy.errors import InputError
 from sycophancy.runs import cache_dir
+from sycophancy.runs.identity import file_hash
 
 
 @dataclass(frozen=True)
@@ -192,14 +193,8 @@ def differs(path: Path, sha256: str, size: int | None = None) -> str:
     actual = path.stat().st_size
     if size is not None and actual != size:
         return f"has {actual:,} bytes instead of {size:,}"
-    digest = sha256_of(path)
+    digest = file_hash(path)
     return "" if digest == sha256 else f"has SHA-256 {digest[:12]}… instead of {sha256[:12]}…"
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def gigabytes(size: int) -> str:

@@ -169,6 +169,7 @@ def unanswerable(questions: pd.DataFrame) -> pd.Series:
     kinds = {task: kind_of(list(rows)) for task, rows in questions.groupby("task")["target"]}
 
     def fits(row: Any) -> bool:
+        """Return whether the answer is one of those that the question or its task allows."""
         kind, allowed = kinds[row.task]
         target = written(row.target, kind, allowed)
         if kind == "letter":

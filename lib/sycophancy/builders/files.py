@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tarfile
 import zlib
@@ -15,6 +14,7 @@ from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
 from sycophancy.reading import decode, read_bytes
 from sycophancy.runs import append_line, cache_dir
+from sycophancy.runs.identity import file_hash
 
 CHECKSUMS = Path(__file__).parent / "checksums.tsv"  # url, bytes, SHA-256, name in a manual folder
 FIRST_SEEN = "first_seen_checksums.tsv"  # in the cache: files whose checksum nobody publishes
@@ -99,8 +99,7 @@ def verify(builder: Any, url: str, path: Path) -> None:
 
     A checksum that is neither is noted in `builder.first_seen`, for `remember`.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_hash(path)
     known = published().get(url)
     expected = known.checksum if known else first_seen().get(url)
     if expected is None:

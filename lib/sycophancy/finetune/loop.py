@@ -107,11 +107,12 @@ def train(
     check_weights(model)
     if not examples:
         raise InputError("There are no examples to train on: generate and filter prompts first.")
+    data = data_sha256(examples)
     digest = identity(
         __name__,
         model=configuration(model.backbone.get_config()),
         settings=deciding(settings),
-        data=data_sha256(examples),
+        data=data,
     )
     record: dict[str, Any] = {
         "base_sha256": weights_sha256(model.backbone),
@@ -120,7 +121,7 @@ def train(
         "digest": digest,
         "code": code([__name__]),
         "packages": package_versions(COMPUTING),
-        "examples_sha256": data_sha256(examples),
+        "examples_sha256": data,
     }
     with explained(settings):
         trained = adapters.attach(model.backbone, settings)

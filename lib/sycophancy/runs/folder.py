@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -19,7 +18,7 @@ from sycophancy.errors import InputError
 from sycophancy.ladder import RANDOM, RUN_FILE, at_step, in_laboratory
 from sycophancy.reading import read_object
 from sycophancy.runs.files import atomic, existing, sweep, write_json
-from sycophancy.runs.identity import code, every_module
+from sycophancy.runs.identity import code, every_module, short_hash
 from sycophancy.runs.kernels import interrupt_and_end
 from sycophancy.runs.machine import (
     device,
@@ -229,7 +228,7 @@ def start(notebook: str, parameters: dict[str, Any], out_dir: str = "") -> Run:
     """
     interrupt_and_end()
     base = repository() or Path.cwd()
-    name = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
+    name = short_hash(parameters)[:8]
     # papermill's -p hands on a folder called 2024 as a number
     folder = Path(os.path.expanduser(str(out_dir))) if out_dir else base / "runs" / notebook / name
     run = Run(notebook, folder.resolve(), dict(parameters))

@@ -78,6 +78,7 @@ def parse(task: str, content: Any, place: str) -> Row:
     example = evals.parse(content, place)
 
     def refuse(what: str) -> NoReturn:
+        """Raise the error."""
         raise InputError(f"{place}: {what}: {REMEDY}.")
 
     head, _, tail = example.question.rpartition(templates.CHOICES_END)
