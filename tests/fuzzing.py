@@ -600,26 +600,19 @@ def all_readers() -> list[Reader]:
             read_claims,
             harmless=(*by_line, "b'\\n\\n\\n'"),
         ),
-        Reader(
-            "opinions_survey",
-            FILES["nlp_survey"],
-            json_rows(map(survey, range(10))),
-            read_opinions("nlp_survey"),
-            harmless=by_line,
-        ),
-        Reader(
-            "opinions_philosophy",
-            FILES["philpapers2020"],
-            json_rows(map(philosophy, range(10))),
-            read_opinions("philpapers2020"),
-            harmless=by_line,
-        ),
-        Reader(
-            "opinions_quiz",
-            FILES["political_typology"],
-            json_rows(map(quiz, range(10))),
-            read_opinions("political_typology"),
-            harmless=by_line,
+        *(
+            Reader(
+                f"opinions_{make.__name__}",
+                FILES[task],
+                json_rows(map(make, range(10))),
+                read_opinions(task),
+                harmless=by_line,
+            )
+            for task, make in (
+                ("nlp_survey", survey),
+                ("philpapers2020", philosophy),
+                ("political_typology", quiz),
+            )
         ),
         Reader(
             "opinions_builder",

@@ -127,16 +127,14 @@ def open_run(folder: Path, settings: Settings, record: Mapping[str, Any]) -> Non
         other_base = old.get("base_sha256") != record["base_sha256"]
         begun = (folder / STATE).is_file() and settings.steps not in steps(folder)
         if old.get("digest") != record["digest"] or (formats[0] == formats[1] and other_base):
-            aside = free_name(folder, f"before-{str(old.get('digest'))[:8]}")
-            folder.rename(aside)
+            aside = set_aside(folder, f"before-{str(old.get('digest'))[:8]}")
             changed = [what for what, name in DECIDES.items() if old.get(name) != record[name]]
             print(
                 f"{folder.name} was trained with {' and '.join(changed) or 'other settings'}: it "
                 f"is kept as {aside.name}, and trained again."
             )
         elif formats[0] != formats[1] and begun:  # in either format the weights would be others
-            aside = free_name(folder, f"before-{formats[0]}")
-            folder.rename(aside)
+            aside = set_aside(folder, f"before-{formats[0]}")
             print(
                 f"{folder.name} was begun in {formats[0]}, and the model is now in {formats[1]}: "
                 f"it is kept as {aside.name}, and trained from the start."
@@ -151,13 +149,13 @@ def write_record(folder: Path, settings: Settings, record: Mapping[str, Any]) ->
     write_json(folder / RUN_FILE, {**asdict(settings), **settings.about, **record})
 
 
-def free_name(folder: Path, ending: str) -> Path:
-    """Return `folder` with an ending, and a number where there is one already."""
+def set_aside(folder: Path, ending: str) -> Path:
+    """Rename `folder` by an ending, with a number where there is one already; return its name."""
     for number in itertools.count(1):
-        found = folder.with_name(f"{folder.name}.{ending}{f'-{number}' if number > 1 else ''}")
-        if not found.exists():
+        aside = folder.with_name(f"{folder.name}.{ending}{f'-{number}' if number > 1 else ''}")
+        if not aside.exists():
             break
-    return found
+    return folder.rename(aside)
 
 
 def read_run(folder: Path) -> dict[str, Any]:
