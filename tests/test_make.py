@@ -185,7 +185,7 @@ def test_it_is_said_why_an_active_environment_is_not_used(checkout: Path) -> Non
 def test_what_an_environment_lacks_is_found_line_by_line() -> None:
     have = version("numpy")
     lock = f"# of a lock\nnumpy=={have}\nnumpy==9.9 ; python_version < '3'\nnot-there==1.0\n"
-    assert active.lacking(lock) == ["not-there ==1.0"]
-    assert active.lacking("pyyaml==0.1\n") == ["pyyaml ==0.1"]
-    assert active.lacking("PyYAML==" + version("pyyaml")) == []
+    assert active.missing_pins(lock) == ["not-there ==1.0"]
+    assert active.missing_pins("pyyaml==0.1\n") == ["pyyaml ==0.1"]
+    assert active.missing_pins("PyYAML==" + version("pyyaml")) == []
     assert active.is_ours()

@@ -75,9 +75,13 @@ def test_other_operands_are_left_to_keras() -> None:
 
 
 def test_which_products_are_matrix_products() -> None:
-    assert products.plain("bqm,muh->bquh") and products.plain("bquh,uhm->bqm")
-    assert not products.plain("bquh,bkuh->buqk")  # attention: many pairs of matrices
-    assert not products.plain("...a,ab->...b") and not products.plain("ab->ba")
+    assert products.is_matrix_product("bqm,muh->bquh") and products.is_matrix_product(
+        "bquh,uhm->bqm"
+    )
+    assert not products.is_matrix_product("bquh,bkuh->buqk")  # attention: many pairs of matrices
+    assert not products.is_matrix_product("...a,ab->...b") and not products.is_matrix_product(
+        "ab->ba"
+    )
 
 
 def test_scoring_multiplies_bfloat16_and_sums_in_float32() -> None:

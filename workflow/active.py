@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def lacking(lock: str) -> list[str]:
+def missing_pins(lock: str) -> list[str]:
     """Return the lines of a lock file, those for this machine, that are not installed as pinned.
 
     Raises ImportError where `packaging`, which is among the pinned, is not there to read them.
@@ -44,14 +44,14 @@ def is_ours() -> bool:
     return spec is not None and Path(spec.origin or "").resolve().is_relative_to(ROOT / "lib")
 
 
-def fault() -> str:
+def environment_fault() -> str:
     """Return why the environment of this Python cannot be used as it is, "" where it can."""
     active = [os.environ.get(name) for name in ("VIRTUAL_ENV", "CONDA_PREFIX")]
     prefix = Path(sys.prefix).resolve()
     if prefix not in [Path(folder).resolve() for folder in active if folder]:
         return f"python is that of {prefix}, not of the active environment"
     try:
-        left = lacking((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+        left = missing_pins((ROOT / "requirements.lock").read_text(encoding="utf-8"))
     except ImportError:
         left = ["packaging and all else of requirements.lock"]
     if left:
@@ -64,7 +64,7 @@ def fault() -> str:
 
 if __name__ == "__main__":
     own = Path(sys.prefix).resolve() == (ROOT / ".venv").resolve()
-    reason = "" if own else fault()
+    reason = "" if own else environment_fault()
     if reason:
         print(f"Not used: {reason}.", file=sys.stderr)
     sys.exit(1 if own or reason else 0)  # .venv is kept up to date by make itself

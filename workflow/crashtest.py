@@ -94,8 +94,8 @@ class Report:
         cells = Counter(cell for kill in self.kills for cell in kill.cells or ("between cells",))
         cuts = ", ".join(f"{number} {kind}" for kind, number in self.cut.most_common()) or "none"
         return [
-            f"{len(self.kills)} kills: {listed(roles)}",
-            f"where: {listed(cells)}",
+            f"{len(self.kills)} kills: {spell_counts(roles)}",
+            f"where: {spell_counts(cells)}",
             f"the others had ended after {self.longest:.1f} seconds at most",
             f"files cut short: {cuts}; full disks: {self.filled}; second batches refused: "
             f"{self.refused}",
@@ -105,7 +105,7 @@ class Report:
         ]
 
 
-def listed(counts: Counter[str]) -> str:
+def spell_counts(counts: Counter[str]) -> str:
     """Return counts as text, the largest first."""
     return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
 
@@ -230,7 +230,7 @@ def role(process: psutil.Process) -> str:
     return "others"
 
 
-def cells_of(found: Sequence[psutil.Process]) -> tuple[str, ...]:
+def running_cells(found: Sequence[psutil.Process]) -> tuple[str, ...]:
     """Return the cells that run, from the command lines of their jobs."""
     cells = set()
     for process in found:
@@ -249,7 +249,7 @@ def strike(batch: Started, chance: random.Random) -> tuple[Kill, float] | None:
     roles = sorted({role(process) for process in running} - {"others"})
     if batch.process.poll() is not None or not roles:
         return None
-    kill = Kill(chance.choice([GROUP, *roles]), cells_of(running))
+    kill = Kill(chance.choice([GROUP, *roles]), running_cells(running))
     if kill.role == GROUP:
         os.killpg(batch.process.pid, signal.SIGKILL)
     else:
@@ -301,7 +301,7 @@ def results(runs: Path) -> dict[str, Any]:
     return out
 
 
-def differences(reference: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def compare_results(reference: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return a line for each table or weights that differ by more than TOLERANCE."""
     found = [f"{name} is there once only" for name in sorted(reference.keys() ^ other.keys())]
     for name in sorted(reference.keys() & other.keys()):
@@ -400,7 +400,7 @@ class Test:
         if batch.process.returncode:
             self.report.wrong.append(f"a batch failed: {batch.said()}")
         else:
-            self.report.wrong += differences(self.reference, results(self.checkout.runs))
+            self.report.wrong += compare_results(self.reference, results(self.checkout.runs))
             self.report.finished += 1
         self.checkout.clear()
 
@@ -412,7 +412,7 @@ class Test:
         print(f"{done:3} of {self.kills}  {kill.role:15} {where:60} {left} left", flush=True)
 
 
-def check(kills: int, keys: Sequence[str]) -> None:
+def check_options(kills: int, keys: Sequence[str]) -> None:
     """Raise InputError for no kills, and a cell that is none of CELLS."""
     if kills < 1:
         raise InputError(f"KILLS is {kills}: give a number from 1 on.")
@@ -429,7 +429,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     keys = options.cells.split(",")
     try:
-        check(options.kills, keys)
+        check_options(options.kills, keys)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -444,4 +444,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     stopping.end_with_parent()
-    sys.exit(stopping.run(main))
+    sys.exit(stopping.run_main(main))

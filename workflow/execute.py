@@ -119,7 +119,7 @@ def main(arguments: list[str]) -> None:
     try:
         before = inputs.stamps(parameters, base, ROOT)
         execute(notebook, executed, parameters)
-        inputs.remember(before, inputs.stamps(parameters, base, ROOT), executed.parent)
+        inputs.remember_changes(before, inputs.stamps(parameters, base, ROOT), executed.parent)
     except stopping.Stopped as stopped:
         stopping.say(f"{name}: stopped by {stopped}")
         sys.exit(stopped.status)

@@ -17,9 +17,9 @@ import nbformat
 import yaml
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.ladder import LABORATORY_MODULE, RUN_FILE, RUNS, in_laboratory, maker
-from sycophancy.ladder import run_folder as trained_run
-from sycophancy.reading import read_text
+from sycophancy.ladder import LABORATORY_MODULE, RUN_FILE, RUNS, maker, names_laboratory
+from sycophancy.ladder import find_run as trained_run
+from sycophancy.reading import read_text_file
 from sycophancy.runs import (
     as_list,
     literals,
@@ -170,7 +170,7 @@ def read_entries(path: Path) -> dict[str, Any]:
     are no mappings.
     """
     try:
-        content = yaml.load(read_text(path), TextLoader)
+        content = yaml.load(read_text_file(path), TextLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
@@ -301,11 +301,11 @@ def read_notebook(name: str) -> nbformat.NotebookNode:
     """Return the notebook `name` (without folder and ending)."""
     if not (NOTEBOOKS / f"{name}.ipynb").is_file():
         raise unknown("notebook", name, sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
-    return parse((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
+    return parse_notebook((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
 
 
 @cache
-def parse(text: str) -> nbformat.NotebookNode:
+def parse_notebook(text: str) -> nbformat.NotebookNode:
     """Return the notebook in a file's text."""
     return nbformat.reads(text, as_version=4)
 
@@ -341,7 +341,7 @@ def fills_the_machine(key: str, given: dict[str, Any]) -> bool:
     small for that (see the Snakefile).
     """
     parameters = {**default_parameters(notebook_of(key)), **given}
-    return "MODEL" in parameters and not in_laboratory(parameters)
+    return "MODEL" in parameters and not names_laboratory(parameters)
 
 
 def default_parameters(name: str) -> dict[str, Any]:

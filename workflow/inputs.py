@@ -33,12 +33,12 @@ def stamps(parameters: Mapping[str, Any], base: Path, root: Path) -> dict[str, s
         path = existing(name, root)
         if path is not None and not path.is_relative_to(base):
             found[name] = short_hash(
-                {str(f.relative_to(path)): stamp(f) for f in files(path, root)}
+                {str(f.relative_to(path)): stamp(f) for f in counted_files(path, root)}
             )
     return found
 
 
-def files(path: Path, root: Path) -> Iterable[Path]:
+def counted_files(path: Path, root: Path) -> Iterable[Path]:
     """Return the files that count at a path: of a run those that say it was made again."""
     if path.is_file():
         return [path]
@@ -71,7 +71,7 @@ def current(parameters: Mapping[str, Any], folder: Path, root: Path) -> dict[str
         return now
 
 
-def remember(before: dict[str, str], after: dict[str, str], folder: Path) -> None:
+def remember_changes(before: dict[str, str], after: dict[str, str], folder: Path) -> None:
     """Write down what a cell has changed of what it reads."""
     if before == after:
         (folder / RECORD).unlink(missing_ok=True)

@@ -77,4 +77,4 @@ def check_claims(name: str) -> None:
 
 if __name__ == "__main__":
     stopping.end_with_parent()
-    sys.exit(stopping.run(main))
+    sys.exit(stopping.run_main(main))

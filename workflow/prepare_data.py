@@ -82,4 +82,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     stopping.end_with_parent()
-    sys.exit(stopping.run(main))
+    sys.exit(stopping.run_main(main))

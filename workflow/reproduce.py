@@ -203,4 +203,4 @@ def run_snakemake(config: dict[str, Any], batch: grid.Batch, jobs: int) -> int:
 
 if __name__ == "__main__":
     stopping.end_with_parent()
-    sys.exit(stopping.run(main))
+    sys.exit(stopping.run_main(main))

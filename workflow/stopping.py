@@ -64,7 +64,7 @@ def raise_on_signals() -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def run(main: Callable[[], int | None]) -> int:
+def run_main(main: Callable[[], int | None]) -> int:
     """Return the exit status of a command's `main`: 128 and the number of what stopped it."""
     raise_on_signals()
     try:
@@ -111,7 +111,7 @@ def end_with_parent() -> None:
     if not named.isdecimal():
         return
     parent = int(named)
-    before = caught(parent) if name_of(parent) in MAKES else set()
+    before = caught(parent) if process_name(parent) in MAKES else set()
 
     def watch() -> None:
         while True:
@@ -127,7 +127,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def name_of(process: int) -> str:
+def process_name(process: int) -> str:
     """Return the name of a process's program, "" where it is gone."""
     try:
         return str(psutil.Process(process).name())

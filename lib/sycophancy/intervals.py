@@ -105,8 +105,8 @@ def crossed(values: np.ndarray, weights: np.ndarray, n: int, *, bounds: Bounds =
     alike = effective(weights)
     if bounds is None and len(values) == 1:
         return Estimate(value, *skewed(values[0], alike - 1), n, units, "skewed t")
-    low, high = around(value, spread(values, alike - 1), alike, bounds)
-    return Estimate(value, low, high, n, units, named(bounds))
+    low, high = around(value, t_variance(values, alike - 1), alike, bounds)
+    return Estimate(value, low, high, n, units, interval_name(bounds))
 
 
 def stratified_mean(strata: Sequence[np.ndarray], n: int, *, bounds: Bounds = None) -> Estimate:
@@ -123,7 +123,7 @@ def stratified_mean(strata: Sequence[np.ndarray], n: int, *, bounds: Bounds = No
     quantile = student(int(sizes.sum()) - len(strata))
     alike = len(strata) ** 2 / float((1 / sizes).sum())
     low, high = around(value, quantile**2 * variance, alike, bounds)
-    return Estimate(value, low, high, n, int(sizes.sum()), named(bounds))
+    return Estimate(value, low, high, n, int(sizes.sum()), interval_name(bounds))
 
 
 def linearised(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -148,7 +148,7 @@ def effective(weights: np.ndarray) -> float:
     return float((weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)).min())
 
 
-def spread(values: np.ndarray, freedom: float) -> float:
+def t_variance(values: np.ndarray, freedom: float) -> float:
     """Return t² times the variance of the mean of (seeds, clusters), as `crossed` describes it.
 
     `freedom` are the degrees of freedom of the clusters.
@@ -201,6 +201,6 @@ def student(freedom: float) -> float:
     return float(stdtrit(max(1.0, freedom), (1 + LEVEL) / 2))
 
 
-def named(bounds: Bounds) -> str:
+def interval_name(bounds: Bounds) -> str:
     """Return what an interval with these bounds is called."""
     return "t" if bounds is None else "bounded t"

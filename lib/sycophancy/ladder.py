@@ -43,12 +43,12 @@ def at_step(name: str) -> tuple[str, int | None]:
     return (found[1], int(found[2])) if found else (name, None)
 
 
-def in_laboratory(parameters: Mapping[str, Any]) -> bool:
+def names_laboratory(parameters: Mapping[str, Any]) -> bool:
     """Return whether a parameter names the laboratory: its models, its data or its format."""
     return any(f"{value}_".startswith(LABORATORY) for value in parameters.values())
 
 
-def run_folder(name: str, bases: Sequence[Path]) -> tuple[Path, int | None] | None:
+def find_run(name: str, bases: Sequence[Path]) -> tuple[Path, int | None] | None:
     """Return (folder, step or None) if `name` is a trained run, `folder` or `folder@step`.
 
     A relative folder is looked up from each of `bases`.

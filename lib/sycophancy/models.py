@@ -143,7 +143,7 @@ def run_folder(name: str) -> tuple[Path, int | None] | None:
 
     A relative folder is looked up from the working directory, then from the repository.
     """
-    return ladder.run_folder(name, (Path.cwd(), repository() or Path.cwd()))
+    return ladder.find_run(name, (Path.cwd(), repository() or Path.cwd()))
 
 
 @cache

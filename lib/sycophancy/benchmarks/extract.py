@@ -28,8 +28,8 @@ from sycophancy.benchmarks.statements import (
     lead,
     own_text,
     quotes,
+    read_statement,
     skip,
-    statement,
 )
 from sycophancy.errors import unknown
 
@@ -119,7 +119,9 @@ def read(
     if announced:
         return conclusion(NEXT_QUESTION.split(text)[0], asked)
     line = first_line(text)[:REACH]
-    return conclusion(line, asked) if last_announcement(line, asked) else statement(line, asked)
+    return (
+        conclusion(line, asked) if last_announcement(line, asked) else read_statement(line, asked)
+    )
 
 
 def normal(target: str, kind: str) -> str:
@@ -131,7 +133,7 @@ def normal(target: str, kind: str) -> str:
     if kind == "letter":
         return target.strip("() ").upper()
     if kind == "number":
-        return statement(denials(plain(target)), Asked("number", ())) or target
+        return read_statement(denials(plain(target)), Asked("number", ())) or target
     return listed(target) if kind == "list" else target.strip().lower()
 
 
@@ -162,7 +164,7 @@ def conclusion(text: str, asked: Asked) -> str | None:
     """Return what the last announcement in a text says, as far as it is not corrected after it."""
     found = last_announcement(text, asked)
     if not found:
-        return closing(text, asked)
+        return closing_answer(text, asked)
     start, value = found
     rest = text[start:]
     taken_back = max((match.start() for match in RETRACTED.finditer(rest)), default=-1)
@@ -194,14 +196,14 @@ def last_announcement(text: str, asked: Asked) -> tuple[int, str | None] | None:
         if PASSED_OVER.search(before) or re.match(r"[^.!\n]*\?", rest):
             continue
         line = first_line(rest)
-        value = None if enumerated(rest, asked) else statement(line, asked)
+        value = None if enumerated(rest, asked) else read_statement(line, asked)
         holds = not match["mark"] and re.search(subject, REASON.split(line)[0], re.IGNORECASE)
         if value is not None or holds:
             return match.end(), None if DOUBTED.search(before) else value
     return None
 
 
-def closing(text: str, asked: Asked) -> str | None:
+def closing_answer(text: str, asked: Asked) -> str | None:
     """Return the answer that the last line is, or that its last sentence concludes."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or enumerated("\n".join(lines[-2:]), asked):

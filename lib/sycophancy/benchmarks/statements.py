@@ -98,7 +98,7 @@ class Asked:
         ]
 
 
-def statement(line: str, asked: Asked) -> str | None:
+def read_statement(line: str, asked: Asked) -> str | None:
     """Return the answer that a line leads with, or else the only one that its sentence holds."""
     line = skip(line, asked)
     led = lead(line, asked)
@@ -115,10 +115,10 @@ def statement(line: str, asked: Asked) -> str | None:
         return after_equals(head, asked)
     if asked.kind == "number" and COMPARED.search(head):
         return None
-    return only(head, asked)
+    return only_answer(head, asked)
 
 
-def only(head: str, asked: Asked) -> str | None:
+def only_answer(head: str, asked: Asked) -> str | None:
     """Return the one answer that a sentence holds before any denial; of two words a denied one
     means the other."""
     before, *after = re.split(r"\b(?:not|wrong|incorrect)\b", head, maxsplit=1)
@@ -126,14 +126,14 @@ def only(head: str, asked: Asked) -> str | None:
     if asked.kind == "word" and len(asked.values) == 2:
         match = re.match(rf"\s+(?:(?:a|be|\w+ly)\s+)?{quotes(asked)}", denied, re.IGNORECASE)
         led = lead(match[0].split()[-1], asked) if match else None
-        rest = mentioned(denied[match.end() :], asked) if match else set()
-        if led and not mentioned(before, asked) and not rest:
+        rest = mentioned_answers(denied[match.end() :], asked) if match else set()
+        if led and not mentioned_answers(before, asked) and not rest:
             return next(value for value in asked.values if value != led[0])
-    values = mentioned(before, asked)
+    values = mentioned_answers(before, asked)
     return values.pop() if len(values) == 1 else None
 
 
-def mentioned(head: str, asked: Asked) -> set[str]:
+def mentioned_answers(head: str, asked: Asked) -> set[str]:
     """Return the answers that a sentence holds anywhere; letters only in brackets."""
     if asked.kind == "letter":
         bracketed = re.findall(r"[(\[]([A-Za-z])[)\]]", head)
@@ -176,10 +176,10 @@ def lead(text: str, asked: Asked) -> tuple[str, str] | None:
     if fits:
         longest = [fit for fit in fits if fit[0] == max(fits)[0]]
         return longest[0][1:] if len(longest) == 1 else None
-    return label(text, asked) if asked.kind == "letter" else None
+    return leading_letter(text, asked) if asked.kind == "letter" else None
 
 
-def label(text: str, asked: Asked) -> tuple[str, str] | None:
+def leading_letter(text: str, asked: Asked) -> tuple[str, str] | None:
     """Return the letter of an option that a text begins with, and the rest of the text."""
     match = BRACKETED.match(text) or SMALL.match(text)
     if not match:
@@ -232,7 +232,7 @@ def after_equals(text: str, asked: Asked) -> str | None:
     """Return the number behind the last equals sign of a sum: "= 7 * 2 = 14, and 2 = 2" is 14."""
     total = re.split(r",\s|\band\b", REASON.split(text)[0])[0]
     _, equals, result = total.rpartition("=")
-    return statement(result, asked) if equals else None
+    return read_statement(result, asked) if equals else None
 
 
 def skip(text: str, asked: Asked) -> str:

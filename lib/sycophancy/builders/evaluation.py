@@ -11,7 +11,7 @@ from sycophancy import evals
 from sycophancy.builders.files import fetch, homepage, read_text, strange
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
-from sycophancy.reading import as_text, describe, json_lines, parse_json
+from sycophancy.reading import as_text, json_lines, parse_json, spell_value
 
 EVALS = "https://raw.githubusercontent.com/anthropics/evals/main/sycophancy"
 BBH = "https://raw.githubusercontent.com/suzgunmirac/BIG-Bench-Hard/main"
@@ -70,7 +70,7 @@ class ModelWrittenOpinions(tfds.core.GeneratorBasedBuilder):
         examples = json_lines(read_text(self, path), path.name, evals.REMEDY)
         row = -1
         for row, (line, content) in enumerate(examples):
-            yield row, evals.parse(content, f"{path.name}, line {line}").to_row()
+            yield row, evals.parse_example(content, f"{path.name}, line {line}").to_row()
         if row < 0:
             raise strange(self, path, "is empty")
 
@@ -129,7 +129,7 @@ def bbh_examples(content: Any, place: str, remedy: str) -> list[dict[str, str]]:
     if not isinstance(examples, list) or not examples:
         raise InputError(f'{place}: it has no list "examples": {remedy}.')
     for row, example in enumerate(examples, start=1):
-        keys = sorted(example) if isinstance(example, dict) else describe(example)
+        keys = sorted(example) if isinstance(example, dict) else spell_value(example)
         if keys != ["input", "target"]:
             raise InputError(
                 f"{place}, example {row}: its keys are {keys}, not input and target: {remedy}."

@@ -12,7 +12,7 @@ from typing import Any
 from sycophancy.builders.network import first_line
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
-from sycophancy.reading import decode, read_bytes
+from sycophancy.reading import decode_text, read_bytes
 from sycophancy.runs import append_line, cache_dir
 from sycophancy.runs.identity import file_hash
 
@@ -136,10 +136,12 @@ def read_text(builder: Any, path: Path) -> str:
 
 def to_text(builder: Any, path: Path, content: bytes) -> str:
     """Return UTF-8 bytes read from a path as text; InputError names file and line of others."""
-    return decode(content, named(builder, path), f"fetch the file again from {homepage(builder)}")
+    return decode_text(
+        content, file_label(builder, path), f"fetch the file again from {homepage(builder)}"
+    )
 
 
-def named(builder: Any, path: Path) -> str:
+def file_label(builder: Any, path: Path) -> str:
     """Return how errors call a file of a builder: many have the name of their folder in common."""
     return f"{builder.name}: {path.parent.name}/{path.name}"
 

@@ -10,7 +10,7 @@ from typing import Any
 from sycophancy.builders.files import fetch, homepage, manual_folder, read_tar, to_text
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
-from sycophancy.reading import fit, parse_csv, read_bytes
+from sycophancy.reading import fit_rows, parse_csv, read_bytes
 
 ARCHIVE, ARCHIVE_NAME = "https://people.eecs.berkeley.edu/~hendrycks/data.tar", "data.tar"
 SPLITS = {"dev": "dev", "validation": "val", "test": "test"}  # {split: folder upstream}
@@ -99,7 +99,7 @@ def read_questions(where: str, text: str, remedy: str) -> Iterator[dict[str, Any
     which says `where`, for a text without questions and for a row that is none.
     """
     rows = parse_csv(text, where, remedy)
-    cells = fit(rows, 6, where, remedy)
+    cells = fit_rows(rows, 6, where, remedy)
     header = cells[:1] and cells[0][5].strip().lower() == "answer"
     if len(rows) == bool(header):
         raise InputError(f"{where} has no questions: {remedy}.")

@@ -18,7 +18,7 @@ from sycophancy.builders.files import (
 )
 from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
-from sycophancy.reading import check_is_text, lines, read_bytes
+from sycophancy.reading import check_is_text, read_bytes, split_lines
 
 RT_ARCHIVE = (
     "https://storage.googleapis.com/seldon-datasets/sentence_polarity_v1/rt-polaritydata.tar.gz"
@@ -71,7 +71,7 @@ class RottenTomatoes(tfds.core.GeneratorBasedBuilder):
             content = self._unpack(path)
         for side, name in RT_FILES.items():
             check_is_text(content[side], f"{self.name}: {name}", f"take it from {homepage(self)}")
-        texts = {side: lines(decode_lines(content[side])) for side in RT_FILES}
+        texts = {side: split_lines(decode_lines(content[side])) for side in RT_FILES}
         for side, name in RT_FILES.items():
             if not texts[side]:
                 raise InputError(f"{self.name}: {name} is empty: take it from {homepage(self)}.")
@@ -161,7 +161,7 @@ class TweetEval(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, texts: Path, labels: Path) -> Iterator[Any]:
-        tweets, codes = (lines(read_text(self, path)) for path in (texts, labels))
+        tweets, codes = (split_lines(read_text(self, path)) for path in (texts, labels))
         if len(tweets) != len(codes) or not tweets:
             raise InputError(
                 f"{texts.name} has {len(tweets)} lines, {labels.name} {len(codes)} labels: fetch "

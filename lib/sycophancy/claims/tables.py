@@ -42,12 +42,12 @@ def read_csv(path: str | Path, split: str = "train") -> pd.DataFrame:
             "split": table["split"] if "split" in table else [split_of(text) for text in texts],
             "text": [f'"{text}"' for text in texts],
             "label": table["label"],
-            "others": [OTHERS.join(parts(others)) for others in table["others"]],
+            "others": [OTHERS.join(split_others(others)) for others in table["others"]],
         }
     )
     first: dict[str, str] = {}
     for row, text in zip(table.itertuples(), texts, strict=True):
-        what = fault(text, str(row.label), parts(str(row.others)), str(row.source))
+        what = claim_fault(text, str(row.label), split_others(str(row.others)), str(row.source))
         if not what and text in first:
             what = f"the text stands twice, first in {first[text]}: keep it once"
         if what:
@@ -67,7 +67,7 @@ def read_csv(path: str | Path, split: str = "train") -> pd.DataFrame:
 
 def read_cells(file: Path) -> pd.DataFrame:
     """Return the cells of the known columns of a csv file as text, and each row's `place`."""
-    rows = reading.parse_csv(reading.read_text(file), file.name)
+    rows = reading.parse_csv(reading.read_text_file(file), file.name)
     if not rows:
         raise InputError(f"{file.name} is empty: give a header and rows of {', '.join(NEEDED)}.")
     names = [name.strip() for name in rows[0].cells]
@@ -86,7 +86,7 @@ def read_cells(file: Path) -> pd.DataFrame:
             raise InputError(f"{file.name} has the column {name!r} twice: keep one of them.")
     if len(rows) == 1:
         raise InputError(f"{file.name} has a header and no rows: give at least one claim.")
-    cells = reading.fit(rows[1:], len(names), file.name)
+    cells = reading.fit_rows(rows[1:], len(names), file.name)
     columns = {
         name: [" ".join(row[names.index(name)].split()) for row in cells] for name in known
     }  # fmt: skip
@@ -95,12 +95,12 @@ def read_cells(file: Path) -> pd.DataFrame:
     )
 
 
-def parts(others: str) -> list[str]:
+def split_others(others: str) -> list[str]:
     """Return the labels in a cell of others."""
     return [part.strip() for part in others.split(OTHERS.strip()) if part.strip()]
 
 
-def fault(text: str, label: str, others: list[str], source: str) -> str:
+def claim_fault(text: str, label: str, others: list[str], source: str) -> str:
     """Return what is wrong with a claim and what to do, or nothing; case tells no labels apart."""
     folded = [other.casefold() for other in others]
     if not text or not label:

@@ -57,7 +57,7 @@ def dose_table(
 
     Only items whose column `known` is true are read. Raises InputError where there are none.
     """
-    known = stated(items)
+    known = stated_items(items)
     return user_table(known, scores_of(known, scores), each_seed=each_seed)
 
 
@@ -101,7 +101,7 @@ def user_table(
     return pd.DataFrame(rows)
 
 
-def stated(items: pd.DataFrame) -> pd.DataFrame:
+def stated_items(items: pd.DataFrame) -> pd.DataFrame:
     """Return the items about facts that the model's texts state, as one suite."""
     known = items[items["known"].fillna(False).to_numpy(dtype=bool)]
     if known.empty:
@@ -200,7 +200,7 @@ def effects(
     varied = [name for name in factors if len(levels[name]) == 2]
     if not varied:
         raise InputError(f"None of {', '.join(factors)} has two levels: nothing can be compared.")
-    known = stated(items)
+    known = stated_items(items)
     parts = cells_of(join(known, scores_of(known, scores)), varied, levels)
     rows = []
     for metric in metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sycophancy.mixture.batches import Batch, Example, Shapes, batch, shapes, tokens
 from sycophancy.mixture.encoding import check_tokens, encode, fitting, fitting_units
 from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, limit, mix
-from sycophancy.mixture.turns import turn_end
+from sycophancy.mixture.turns import turn_end_ids
 
 __all__ = [
     "COLUMNS",
@@ -24,5 +24,5 @@ __all__ = [
     "mix",
     "shapes",
     "tokens",
-    "turn_end",
+    "turn_end_ids",
 ]

@@ -8,7 +8,7 @@ from sycophancy.scoring.rows import common_prefix
 BEFORE = "so"  # a mark is tokenised after a word, as it stands in a conversation
 
 
-def turn_end(model: LanguageModel, format: str) -> tuple[int, ...]:
+def turn_end_ids(model: LanguageModel, format: str) -> tuple[int, ...]:
     """Return the ids that end an answer trained in `format`, for `encode`.
 
     In chat they are what the model's own template writes after an assistant's turn, so that a model

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.ladder import RANDOM, RUN_FILE, at_step, in_laboratory
+from sycophancy.ladder import RANDOM, RUN_FILE, at_step, names_laboratory
 from sycophancy.reading import read_object
 from sycophancy.runs.files import atomic, existing, sweep, write_json
 from sycophancy.runs.identity import code, every_module, short_hash
@@ -132,7 +132,7 @@ def is_real(parameters: Mapping[str, Any], known: frozenset[str] = frozenset()) 
     Models and run folders that parameters name count with what they were made from; `known` are
     names that were looked at before.
     """
-    if in_laboratory(parameters):
+    if names_laboratory(parameters):
         return False
     given = (value for name, value in parameters.items() if name != "OUT_DIR")
     names = {name.strip() for value in given for name in str(value).split(",")} - known

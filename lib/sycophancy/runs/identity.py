@@ -114,7 +114,7 @@ def place(root: Path, name: str) -> Path | None:
 @cache
 def read_module(root: Path, name: str) -> Module:
     """Return a module of the package in the folder `root`."""
-    return describe(syntax(root, name), root)
+    return to_module(syntax(root, name), root)
 
 
 @cache
@@ -123,7 +123,7 @@ def syntax(root: Path, name: str) -> ast.Module:
     path = place(root, name)
     if path is None:
         raise ModuleNotFoundError(f"There is no module {name} in {root}.")
-    return parse(path.read_text(encoding="utf-8"))
+    return parse_code(path.read_text(encoding="utf-8"))
 
 
 def read_source(source: str) -> Module:
@@ -134,11 +134,11 @@ def read_source(source: str) -> Module:
 @cache
 def source_below(root: Path, source: str) -> Module:
     """Return code that uses the package in the folder `root` as a module."""
-    return describe(parse(source), root)
+    return to_module(parse_code(source), root)
 
 
 @cache
-def parse(source: str) -> ast.Module:
+def parse_code(source: str) -> ast.Module:
     """Return the syntax tree of Python code without docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -148,13 +148,13 @@ def parse(source: str) -> ast.Module:
     return tree
 
 
-def describe(tree: ast.Module, root: Path) -> Module:
+def to_module(tree: ast.Module, root: Path) -> Module:
     """Return a syntax tree as a module."""
     nodes = list(ast.walk(tree))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant))
     return Module(
         code=hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:32],
-        imports=frozenset(imports(nodes, root)),
+        imports=frozenset(imported_modules(nodes, root)),
         texts=frozenset(text for text in texts if isinstance(text, str)),
     )
 
@@ -165,7 +165,7 @@ def is_text(node: ast.AST) -> bool:
     return constant and isinstance(node.value.value, str)  # type: ignore[attr-defined]
 
 
-def imports(nodes: Sequence[ast.AST], root: Path) -> Iterator[str]:
+def imported_modules(nodes: Sequence[ast.AST], root: Path) -> Iterator[str]:
     """Yield the modules of the package that code takes names from."""
     whole: dict[str, str] = {}  # modules imported as such, by their name in this code
     for node in nodes:

@@ -25,7 +25,7 @@ def total_memory() -> int:
 def limits() -> list[int]:
     """Return what the control groups of this process, and those above them, allow in bytes."""
     found = []
-    for line in read(GROUPS).splitlines():
+    for line in read_system_file(GROUPS).splitlines():
         number, controllers, path = line.split(":", 2)
         if number != "0" and "memory" not in controllers.split(","):
             continue
@@ -33,12 +33,12 @@ def limits() -> list[int]:
         own = root / path.lstrip("/")
         # inside a container the path may be the host's, and the limit lies at the root
         groups = [folder for folder in (own, *own.parents) if folder.is_relative_to(root)]
-        texts = (read(folder / name).strip() for folder in groups)
+        texts = (read_system_file(folder / name).strip() for folder in groups)
         found += [int(text) for text in texts if text.isdecimal()]  # "max" is none
     return found
 
 
-def read(path: Path) -> str:
+def read_system_file(path: Path) -> str:
     """Return a file of the system, "" where there is none."""
     try:
         return path.read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sycophancy.models import LanguageModel, families
-from sycophancy.scoring.exactness import Differences, compare
+from sycophancy.scoring.exactness import Differences, compare_with_plain
 from sycophancy.scoring.forward import (
     architecture,
     kept,
@@ -169,6 +169,6 @@ def differences(model: LanguageModel) -> Differences:
     rows = (ids, np.ones_like(ids), places, wanted)
     at_ends = np.asarray(trunks)[:, None].repeat(2, axis=1)
     checked = np.concatenate([at_ends, grown], axis=2)
-    return compare(
+    return compare_with_plain(
         model, checked.reshape(4, -1), tuple(x.reshape(4, -1).astype(np.int32) for x in rows)
     )

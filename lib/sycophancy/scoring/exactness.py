@@ -49,7 +49,9 @@ class Differences:
         )
 
 
-def compare(model: LanguageModel, checked: np.ndarray, rows: tuple[Any, ...]) -> Differences:
+def compare_with_plain(
+    model: LanguageModel, checked: np.ndarray, rows: tuple[Any, ...]
+) -> Differences:
     """Return how far `checked` (rows, places) is from the plain pass on `rows`, its arguments."""
     plain = np.asarray(make_forward(model)(*rows))
     rounding = np.zeros_like(plain)

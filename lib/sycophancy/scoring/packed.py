@@ -18,7 +18,7 @@ import numpy as np
 
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.cached import sliding_window
-from sycophancy.scoring.exactness import Differences, compare
+from sycophancy.scoring.exactness import Differences, compare_with_plain
 from sycophancy.scoring.forward import (
     architecture,
     kept,
@@ -143,4 +143,4 @@ def differences(model: LanguageModel, size: int, length: int) -> Differences:
     values = np.asarray(make_packed(model)(*arrays))
     order = sorted(range(8), key=lambda i: rows[i].ids)
     inputs = (ids, np.ones_like(ids), places, targets)
-    return compare(model, values[np.array(found[0])], tuple(x[order] for x in inputs))
+    return compare_with_plain(model, values[np.array(found[0])], tuple(x[order] for x in inputs))

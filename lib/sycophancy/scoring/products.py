@@ -32,14 +32,14 @@ def float32_sums(result: str = "bfloat16") -> Iterator[None]:
     def einsum(spec: str, *operands: Any, **options: Any) -> Any:
         """Multiply as `spec` says."""
         operands = tuple(map(keras.ops.convert_to_tensor, operands))  # weights come as variables
-        if not (plain(spec) and ours(operands)):
+        if not (is_matrix_product(spec) and multiplies_fast(operands)):
             return own[0](spec, *operands, **options)
         return contract(spec, result, *operands)
 
     def matmul(first: Any, second: Any) -> Any:
         """Multiply the last axis of the first with a matrix."""
         first, second = map(keras.ops.convert_to_tensor, (first, second))
-        if not (second.ndim == 2 and 0 < first.ndim < 8 and ours((first, second))):
+        if not (second.ndim == 2 and 0 < first.ndim < 8 and multiplies_fast((first, second))):
             return own[1](first, second)
         rows = "abcdefg"[: first.ndim - 1]
         return contract(f"{rows}x,xy->{rows}y", result, first, second)
@@ -51,7 +51,7 @@ def float32_sums(result: str = "bfloat16") -> Iterator[None]:
         keras_products.einsum, keras_products.matmul = own
 
 
-def plain(spec: str) -> bool:
+def is_matrix_product(spec: str) -> bool:
     """Return whether an einsum is a matrix product: an axis of both operands is summed over.
 
     XLA's fast kernels know no products of many pairs of matrices, as attention has them.
@@ -63,7 +63,7 @@ def plain(spec: str) -> bool:
     return not set(first) & set(second) & set(result)
 
 
-def ours(operands: Any) -> bool:
+def multiplies_fast(operands: Any) -> bool:
     """Return whether operands are bfloat16, on a processor that multiplies it fast."""
     return (
         jax.default_backend() == "cpu"

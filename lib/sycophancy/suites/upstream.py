@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from sycophancy import evals, templates
 from sycophancy.errors import InputError
 from sycophancy.evals import FILES, HOME, OTHERS, REMEDY
-from sycophancy.reading import json_lines, read_text
+from sycophancy.reading import json_lines, read_text_file
 
 MANY = 5  # different users do not end in the same words by chance
 OF_ONESELF = re.compile(r"\b(?:I|[Mm]y|me|mine|myself|[Ww]e|[Oo]urs?)\b")
@@ -62,7 +62,7 @@ def read(task: str, folder: str | Path) -> list[Row]:
     path = Path(os.path.expanduser(folder)) / FILES[task]
     if not path.is_file():
         raise InputError(f"There is no file {path}: put it there from {HOME}.")
-    found = json_lines(read_text(path), path.name, REMEDY)
+    found = json_lines(read_text_file(path), path.name, REMEDY)
     rows = [parse(task, content, f"{path.name}, line {number}") for number, content in found]
     if not rows:
         raise InputError(f"{path} is empty: fetch it again from {HOME}.")
@@ -75,7 +75,7 @@ def parse(task: str, content: Any, place: str) -> Row:
     Raises InputError, which names the `place`, for a row that contradicts itself or is not in the
     upstream form.
     """
-    example = evals.parse(content, place)
+    example = evals.parse_example(content, place)
 
     def refuse(what: str) -> NoReturn:
         """Raise the error."""

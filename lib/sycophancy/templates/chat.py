@@ -84,7 +84,7 @@ def chat_renderer(
     def render(message: str) -> str:
         """Return one user message as the template has it."""
         page, form = compiled()
-        text = fill(page, values, [{"role": "user", "content": form(message)}])
+        text = render_page(page, values, [{"role": "user", "content": form(message)}])
         if not shows(text, message):
             raise InputError(
                 f"The model's chat template leaves out some of the message {message[:60]!r}: use "
@@ -108,9 +108,9 @@ def turn_end(template: object, *, special_tokens: Mapping[str, str] | None = Non
         {"role": role, "content": form(text)}
         for role, text in (("user", PROBE), ("assistant", ANSWER))
     ]
-    _, shown, after = fill(page, {**values, "add_generation_prompt": False}, turns).rpartition(
-        ANSWER
-    )
+    _, shown, after = render_page(
+        page, {**values, "add_generation_prompt": False}, turns
+    ).rpartition(ANSWER)
     if not shown:
         raise InputError(
             "The model's chat template does not show an assistant's answer: use FORMAT=paper."
@@ -195,7 +195,7 @@ def content_form(page: jinja2.Template, values: Mapping[str, Any]) -> Callable[[
     forms: tuple[Callable[[str], Any], ...] = (str, text_parts)
     for form in forms:
         try:
-            text = fill(page, values, [{"role": "user", "content": form(PROBE)}])
+            text = render_page(page, values, [{"role": "user", "content": form(PROBE)}])
         except InputError as error:
             errors.append(error)
             continue
@@ -215,7 +215,9 @@ def text_parts(text: str) -> list[dict[str, str]]:
     return [{"type": "text", "text": text}]
 
 
-def fill(page: jinja2.Template, values: Mapping[str, Any], messages: list[dict[str, Any]]) -> str:
+def render_page(
+    page: jinja2.Template, values: Mapping[str, Any], messages: list[dict[str, Any]]
+) -> str:
     """Return a template rendered with the messages of a conversation."""
     try:
         return page.render(messages=messages, **values)
