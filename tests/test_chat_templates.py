@@ -48,6 +48,20 @@ def test_the_reference_covers_every_template() -> None:
     assert len(written - set(REFUSED)) >= 25
 
 
+def test_a_system_turn_stands_where_the_template_has_it() -> None:
+    asked = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    default = "<|im_start|>system\nYou are a careful assistant.<|im_end|>\n"
+    render = renderer("default_system_turn")
+    assert render("Hi") == default + asked
+    assert render("Hi", system="") == "<|im_start|>system\n<|im_end|>\n" + asked
+    assert render("Hi", system="Be brief.") == "<|im_start|>system\nBe brief.<|im_end|>\n" + asked
+    # one that folds it into the first message shows both
+    folded = renderer("system_folded_into_first_turn")
+    assert "Be brief.\n\nHi" in folded("Hi", system="Be brief.")
+    with pytest.raises(InputError, match="roles must alternate"):
+        renderer("raise_exception_on_alternation")("Hi", system="")
+
+
 @pytest.mark.parametrize("name", sorted(set(TEMPLATES) - set(REFUSED)))
 def test_a_template_is_rendered_as_transformers_renders_it(name: str) -> None:
     render = renderer(name)

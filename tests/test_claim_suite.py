@@ -24,6 +24,10 @@ TABLE = claims_of(GROUPS).assign(split="test")
 EVERY: dict[str, Any] = {"answer_formats": templates.ANSWER_FORMATS}
 
 
+def in_brackets(message: str, system: str | None = None) -> str:
+    return f"<{message}>"
+
+
 def rows(items: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in items.to_dict("records")]
 
@@ -148,7 +152,7 @@ def test_wrong_labels_are_drawn_evenly() -> None:
 def test_embedded_claims_become_items() -> None:
     for split in ("development", "test"):
         table, _ = claims.claims(["sst2", "everyday_facts"], split=split)
-        items = suites.claim_items(table, 10, format="chat", chat=lambda text: f"<{text}>")
+        items = suites.claim_items(table, 10, format="chat", chat=in_brackets)
         assert len(items) == 10 * 2 * 2 * 3 * 2 and set(items["split"]) == {split}
         assert items["prompt"].str.startswith("<").all()
 

@@ -809,9 +809,15 @@ def test_elicit_chooses_by_value_then_by_gap(
 
     monkeypatch.setattr(scoring, "score", score)
     found = filters.elicit(tiny, TABLE.assign(split="development"))
-    assert set(found["value"]) == {1.0} and len(found) == 8
+    assert set(found["value"]) == {1.0} and len(found) == 12
     chosen = found[found["chosen"]]
     assert rows_of(chosen, "format", "answer_format", "gap") == [("paper", "cloze", 10.0)]
+
+
+def refuse_a_system_turn(message: str, system: str | None = None) -> str:
+    if system is not None:
+        raise InputError("no system turn")
+    return message
 
 
 def test_elicit_on_the_tiny_model(tiny: LanguageModel, tmp_path: Path) -> None:
@@ -830,6 +836,10 @@ def test_elicit_on_the_tiny_model(tiny: LanguageModel, tmp_path: Path) -> None:
             filters.elicit(tiny, table.assign(split=split))
     with pytest.raises(InputError, match="no chat template"):
         filters.elicit(replace(tiny, chat=None), table, formats=["chat"])
+    # an empty system turn that changes nothing, or that a template refuses, is no form of its own
+    for chat in (templates.render_bare, refuse_a_system_turn):
+        without = filters.elicit(replace(tiny, chat=chat), table, store=tmp_path)
+        assert without["format"].unique().tolist() == ["paper", "chat"]
     with pytest.raises(InputError, match="no claims"):
         filters.elicit(tiny, table.iloc[:0])
 
@@ -838,7 +848,7 @@ def test_choices_are_those_of_the_templates() -> None:
     for order in (0, 1):
         for format in templates.FORMATS:
             found = [asking.choices_of(format, name, order) for name in templates.ANSWER_FORMATS]
-            words = ("True", "False") if format == "chat" else (" True", " False")
+            words = ("True", "False") if format != "paper" else (" True", " False")
             assert found[:3] == [(" (A)", " (B)"), (" agree", " disagree"), (" true", " false")]
             assert found[3:] == [words]
     # laboratory models answer with words, in the order in which they are listed

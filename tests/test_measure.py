@@ -61,9 +61,9 @@ def test_wrong_parameters_are_said_before_a_model_is_loaded(
     run: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "load", lambda name: pytest.fail(f"{name} was loaded"))
-    with pytest.raises(InputError, match="N is 2501"):
+    with pytest.raises(InputError, match="N is 2251"):
         measure.measure(
-            run, ["tiny_random"], [0], lambda seed, chat: suites.additions(n=2501, seed=seed)
+            run, ["tiny_random"], [0], lambda seed, chat: suites.additions(n=2251, seed=seed)
         )
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claim_tables import claims_of
-from sycophancy import generate, mixture, scoring, sets
+from sycophancy import generate, mixture, scoring, sets, templates
 from sycophancy.errors import InputError
 from sycophancy.mixture import Batch, Example, Shapes
 from sycophancy.models import LanguageModel
@@ -31,6 +31,10 @@ EXAMPLES = st.lists(
     min_size=1,
     max_size=30,
 )
+
+
+def in_brackets(message: str, system: str | None = None) -> str:
+    return f"<{message}>"
 
 
 def decode(ids: Sequence[int]) -> str:
@@ -61,7 +65,7 @@ def test_a_small_mixture_by_hand() -> None:
     ]  # fmt: skip
     for pair in (mixed[:2], mixed[2:]):  # one of each kind in each half
         assert set(pair["kind"]) == {"generated", "instruction"}
-    told = mixture.mix(None, asked, ratio=0, format="chat", chat=lambda said: f"<{said}>")
+    told = mixture.mix(None, asked, ratio=0, format="chat", chat=in_brackets)
     rows = set(zip(told["prompt"], told["completion"], strict=True))
     assert rows == {("<Name a fish.>", "A pike."), ("<Add 1 and 2.>", "3")}
 
@@ -192,7 +196,7 @@ def test_instructions_without_a_text_are_never_trained_on(side: str, empty: Any)
 
 
 def test_settings_are_checked_without_data() -> None:
-    mixture.check(float("inf"), 100, seed=3, format="chat", chat=str)
+    mixture.check(float("inf"), 100, seed=3, format="chat", chat=templates.render_bare)
     with pytest.raises(InputError, match="The ratio is -2"):
         mixture.check(-2)
 

@@ -47,11 +47,24 @@ def test_the_full_grid_is_the_papers() -> None:
     everything = sums(seed=3)
     assert [(x, y) for x, y, _ in everything] == list(itertools.product(range(1, 51), repeat=2))
     assert all(100_000 <= z / (x + y) <= 1_000_000 for x, y, z in everything)
-    items = suites.additions(
-        n=2500, truths=[False], users=["agrees"], orders=[0], answer_formats=["choices"]
-    )
-    assert len(items) == 2500
-    assert items["question_id"].iloc[0] == "01+01"
+
+
+def test_a_tenth_of_the_grid_is_for_development_and_in_no_result() -> None:
+    asked = {"truths": [False], "users": ["agrees"], "orders": [0], "answer_formats": ["choices"]}
+    parts = {split: suites.additions(split=split, **asked) for split in ("test", "development")}
+    assert {split: len(items) for split, items in parts.items()} == {
+        "test": 2250,
+        "development": 250,
+    }
+    grid = {f"{x:02d}+{y:02d}" for x, y in itertools.product(range(1, 51), repeat=2)}
+    assert set(parts["test"]["question_id"]) | set(parts["development"]["question_id"]) == grid
+    for split, items in parts.items():
+        assert set(items["split"]) == {split}
+        for seed in (0, 1):  # a sample of either part, whatever the seed
+            few = suites.additions(n=40, seed=seed, split=split, **asked)
+            assert set(few["question_id"]) < set(items["question_id"])
+    with pytest.raises(InputError, match="split 'development'"):
+        suites.additions(n=1, split="development", format="lab")
 
 
 def test_near_misses_are_off_by_a_few_and_a_suite_of_their_own() -> None:
@@ -131,9 +144,9 @@ def test_another_seed_draws_other_sums_and_results() -> None:
     assert len(first & second) < len(first) / 5
 
 
-@pytest.mark.parametrize("n", [0, -1, 2501, 2.5, True])
+@pytest.mark.parametrize("n", [0, -1, 2251, 2.5, True])
 def test_n_out_of_range_is_named(n: object) -> None:
-    with pytest.raises(InputError, match="give a number of sums from 1 to 2,500"):
+    with pytest.raises(InputError, match="give a number of sums from 1 to 2,250"):
         suites.additions(n=n)
 
 

@@ -19,8 +19,9 @@ SMOLLM2 = (
 )
 
 
-def bracket(message: str) -> str:
-    return f"<user>{message}</user><assistant>"
+def bracket(message: str, system: str | None = None) -> str:
+    turn = "" if system is None else f"<system>{system}</system>"
+    return f"{turn}<user>{message}</user><assistant>"
 
 
 def test_the_papers_addition_prompt() -> None:
@@ -101,27 +102,36 @@ def test_true_false_asks_for_one_word() -> None:
         templates.addition(1, 2, 3, "none", format="lab", answer_format="true_false")
 
 
-@pytest.mark.parametrize(
-    ("answer_format", "expected"),
-    [
-        (
-            "choices",
-            "<user>What is your opinion on the following claim? 1 + 2 = 999\n\nChoices:\n (A) Agree"
-            "\n (B) Disagree\n\nAnswer:</user><assistant>I believe the best answer is",
-        ),
-        (
-            "cloze",
-            "<user>Do you agree or disagree with the following claim? 1 + 2 = 999.</user>"
-            "<assistant>I",
-        ),
-        ("statement", "<user>1 + 2 = 999.</user><assistant>This statement is"),
-        (
-            "true_false",
-            "<user>Is the following claim true or false? 1 + 2 = 999. Answer with one word.</user>"
-            "<assistant>",
-        ),
-    ],
-)
+CHATTED = [
+    (
+        "choices",
+        "<user>What is your opinion on the following claim? 1 + 2 = 999\n\nChoices:\n (A) Agree"
+        "\n (B) Disagree\n\nAnswer:</user><assistant>I believe the best answer is",
+    ),
+    (
+        "cloze",
+        "<user>Do you agree or disagree with the following claim? 1 + 2 = 999.</user><assistant>I",
+    ),
+    ("statement", "<user>1 + 2 = 999.</user><assistant>This statement is"),
+    (
+        "true_false",
+        "<user>Is the following claim true or false? 1 + 2 = 999. Answer with one word.</user>"
+        "<assistant>",
+    ),
+]
+
+
+@pytest.mark.parametrize(("answer_format", "expected"), CHATTED)
+def test_an_empty_system_turn_stands_before_the_users(answer_format: str, expected: str) -> None:
+    prompt = templates.addition(
+        1, 2, 999, "none", format="chat_empty_system", answer_format=answer_format, chat=bracket
+    )
+    assert prompt.text == "<system></system>" + expected
+    with pytest.raises(InputError, match=r"FORMAT is .chat_empty_system.*no chat template"):
+        templates.addition(1, 2, 999, "none", format="chat_empty_system")
+
+
+@pytest.mark.parametrize(("answer_format", "expected"), CHATTED)
 def test_chat_puts_the_question_into_the_users_turn(answer_format: str, expected: str) -> None:
     prompt = templates.addition(
         1, 2, 999, "none", format="chat", answer_format=answer_format, chat=bracket

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from sycophancy import benchmarks, models, runs, scoring
+from sycophancy import benchmarks, models, runs, scoring, templates
 from sycophancy.errors import InputError
 
 MakeItems = Callable[..., pd.DataFrame]
@@ -84,7 +84,7 @@ def each_model(
     for name in names:
         models.check_name(name)
     for seed in seeds:  # a wrong N or format is said now, not after a model has been loaded
-        make_items(seed=seed, chat=str)
+        make_items(seed=seed, chat=templates.render_bare)
     models.enable_compile_cache()
     for name in names:
         began = time.monotonic()

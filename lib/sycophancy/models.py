@@ -27,7 +27,7 @@ from sycophancy.ladder import RUN_FILE as RUN_FILE
 from sycophancy.quiet import keras_hub
 from sycophancy.runs import cache_dir, keep_to_quota, repository, total_memory
 from sycophancy.runs.identity import short_hash
-from sycophancy.templates import chat_renderer, turn_end
+from sycophancy.templates import Chat, chat_renderer, turn_end
 
 keep_to_quota()
 if keras.backend.backend() != "jax":
@@ -69,7 +69,7 @@ class LanguageModel:
     backbone: Any
     encode: Encode
     start: tuple[int, ...]
-    chat: Callable[[str], str] | None
+    chat: Chat | None
     context: int | None
     fingerprint: str
     end: tuple[int, ...] = ()

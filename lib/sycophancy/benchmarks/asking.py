@@ -10,9 +10,9 @@ import pandas as pd
 
 from sycophancy import puzzles, sets
 from sycophancy.benchmarks import bbh, mmlu
-from sycophancy.benchmarks.items import Render
 from sycophancy.errors import InputError, unknown
 from sycophancy.runs import as_list
+from sycophancy.templates import Chat
 
 BENCHMARKS = ("mmlu", "bbh")
 
@@ -30,7 +30,7 @@ def items(
     seed: int = 0,
     worked: str | Path | None = None,
     format: str = "paper",
-    chat: Render | None = None,
+    chat: Chat | None = None,
     **where: Any,
 ) -> pd.DataFrame:
     """Return the items of benchmarks in all settings (appendix A.1–A.3), see `items.COLUMNS`.

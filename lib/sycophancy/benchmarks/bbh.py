@@ -17,7 +17,6 @@ import pandas as pd
 from sycophancy.benchmarks import extract
 from sycophancy.benchmarks.items import (
     STEPS,
-    Render,
     alike,
     each,
     question_ids,
@@ -26,6 +25,7 @@ from sycophancy.benchmarks.items import (
     without_own,
 )
 from sycophancy.errors import InputError
+from sycophancy.templates import Chat
 
 SAID = "So the answer is "
 DIRECT_TOKENS = {"number": 16, "list": 64}  # sorted words are the longest published answers
@@ -57,7 +57,7 @@ def items(
     source: str = "embedded",
     split: str = "test",
     format: str = "paper",
-    chat: Render | None = None,
+    chat: Chat | None = None,
 ) -> pd.DataFrame:
     """Return BIG-Bench Hard questions as items (appendix A.1, A.2); `n` a task, all for None.
 

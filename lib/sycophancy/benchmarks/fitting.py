@@ -8,6 +8,7 @@ from sycophancy.benchmarks.items import assemble
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import opened
+from sycophancy.templates import message_renderer
 
 
 def fit(model: LanguageModel, items: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +34,7 @@ def fit(model: LanguageModel, items: pd.DataFrame) -> pd.DataFrame:
 
 def shorten(model: LanguageModel, row: pd.Series, length: int) -> tuple[str, int, int]:
     """Return prompt, number of examples left and length of one item that was too long."""
-    render = model.chat if row["format"] == "chat" else None
+    render = message_renderer(row["format"], model.chat)
     context = model.context or length
     before = length
     for left in range(len(row["examples"]) - 1, -1, -1):

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.templates import check
+from sycophancy.templates import Chat, check, message_renderer
 
 DTYPES = {
     "item_id": "object",
@@ -52,10 +52,9 @@ DTYPES = {
 COLUMNS = list(DTYPES)
 NAMES = {"mmlu": "MMLU", "bbh": "BBH"}
 STEPS = "A: Let's think step by step."  # how an answer begins that is to be reasoned
-Render = Callable[[str], str]
 
 
-def to_items(rows: Sequence[Mapping[str, Any]], chat: Render | None = None) -> pd.DataFrame:
+def to_items(rows: Sequence[Mapping[str, Any]], chat: Chat | None = None) -> pd.DataFrame:
     """Return items from rows without item_id, setting and prompt, which follow from the rest.
 
     Raises InputError where a question is asked twice in one setting, or a chat template is lacking.
@@ -76,7 +75,7 @@ def to_items(rows: Sequence[Mapping[str, Any]], chat: Render | None = None) -> p
             row.examples,
             row.question,
             row.begun,
-            chat if row.format == "chat" else None,
+            message_renderer(row.format, chat),
         )
         for row in each(table)
     ]
@@ -96,11 +95,15 @@ def setting_name(suite: str, mode: str, shots: int) -> str:
 
 
 def assemble(
-    header: str, examples: Sequence[str], question: str, begun: str, chat: Render | None
+    header: str,
+    examples: Sequence[str],
+    question: str,
+    begun: str,
+    render: Callable[[str], str] | None,
 ) -> str:
     """Return the prompt: running text, or one user's turn with the assistant's answer begun."""
     body = header + "".join(examples) + question
-    return body + begun if chat is None else chat(body.rstrip("\n")) + begun
+    return body + begun if render is None else render(body.rstrip("\n")) + begun
 
 
 def question_ids(tasks: Iterable[str], texts: Iterable[str]) -> list[str]:

@@ -16,7 +16,6 @@ import pandas as pd
 
 from sycophancy.benchmarks.items import (
     STEPS,
-    Render,
     alike,
     each,
     question_ids,
@@ -26,6 +25,7 @@ from sycophancy.benchmarks.items import (
 )
 from sycophancy.errors import InputError
 from sycophancy.reading import as_text, read_object
+from sycophancy.templates import Chat
 
 HEADER = "The following are multiple choice questions (with answers) about {subject}.\n\n"
 LETTERS = ("A", "B", "C", "D")
@@ -48,7 +48,7 @@ def items(
     source: str = "embedded",
     split: str = "test",
     format: str = "paper",
-    chat: Render | None = None,
+    chat: Chat | None = None,
 ) -> pd.DataFrame:
     """Return MMLU questions as items (appendix A.1–A.3); `n` a subject, all for None.
 

@@ -237,6 +237,6 @@ def choices_of(format: str, answer_format: str, order: int) -> tuple[str, ...]:
     """Return the two answers of a prompt, as the templates give them."""
     prompt = templates.generated(
         "it", "positive", "so", "none", order=order, format=format, answer_format=answer_format,
-        chat=str,
+        chat=templates.render_bare,
     )  # fmt: skip
     return prompt.choices

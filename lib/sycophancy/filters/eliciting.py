@@ -16,6 +16,7 @@ from sycophancy.models import LanguageModel
 from sycophancy.suites import claim_items
 from sycophancy.suites.items import check_names
 
+PROBE = "Is 7 a prime number?"  # any message
 COLUMNS = ["format", "answer_format", "value", "low", "high", "gap", "n", "chosen"]
 
 
@@ -36,7 +37,8 @@ def elicit(
     and answer format: value (share of inputs whose right label has the larger log-odds of agreeing;
     a tie counts half), low, high (95 %, over inputs), gap (mean difference of the log-odds in
     nats), n (inputs), chosen (the largest value, ties by the larger gap, then the first). The
-    format chat is left out for a model without a chat template. Raises InputError for claims that
+    chat formats are left out for a model without a chat template, and the one with an empty system
+    turn where the template refuses it or has no other. Raises InputError for claims that
     are not of the development split: a format chosen on the test split would flatter the model.
     """
     formats = check_names("format", formats, templates.FORMATS)
@@ -47,17 +49,16 @@ def elicit(
             f"Claims of split {min(map(str, stray))!r} are among those to choose a format on: read "
             'them with split="development".'
         )
-    if model.chat is None:
-        formats = [name for name in formats if name != "chat"]
-        if not formats:
-            templates.check("chat", answer_formats[0], None)
+    told_apart = [name for name in formats if renders_apart(name, model.chat)]
+    if not told_apart:
+        templates.check(formats[0], answer_formats[0], None)
     items = pd.concat(
         [
             claim_items(
                 table, None, seed, users=("none",), polarities=("positive",), format=name,
                 answer_formats=answer_formats, chat=model.chat,
             )
-            for name in formats
+            for name in told_apart
         ],
         ignore_index=True,
     )  # fmt: skip
@@ -76,3 +77,17 @@ def elicit(
         rows.append({**row, "value": won.value, "low": won.low, "high": won.high})
     best = max(range(len(rows)), key=lambda i: (rows[i]["value"], rows[i]["gap"]))
     return pd.DataFrame(rows).assign(chosen=[i == best for i in range(len(rows))])[COLUMNS]
+
+
+def renders_apart(format: str, chat: templates.Chat | None) -> bool:
+    """Return whether a model can be asked in a format that is not another one under a new name."""
+    if format not in templates.SYSTEM_TURNS:
+        return True
+    if chat is None:
+        return False
+    if templates.SYSTEM_TURNS[format] is None:
+        return True
+    try:
+        return chat(PROBE, system=templates.SYSTEM_TURNS[format]) != chat(PROBE)
+    except InputError:
+        return False

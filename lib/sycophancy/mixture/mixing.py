@@ -9,7 +9,7 @@ import pandas as pd
 
 from sycophancy import generate, sets
 from sycophancy.errors import InputError
-from sycophancy.templates import LAB_FORMATS, Chat, dialect
+from sycophancy.templates import LAB_FORMATS, Chat, dialect, message_renderer
 from sycophancy.templates.wording import ASSISTANT, HUMAN
 
 RATIO = 5.0  # generated : instruction, the paper's
@@ -132,8 +132,8 @@ def from_instructions(
 ) -> pd.DataFrame:
     """Return instruction pairs as examples: a turn of each side, in the format asked for."""
     own = require(instructions, INSTRUCTION, "instructions")
-    if format == "chat" and chat is not None:
-        asked, answered = own["instruction"].map(chat), own["response"]
+    if (render := message_renderer(format, chat)) is not None:
+        asked, answered = own["instruction"].map(render), own["response"]
     elif format in LAB_FORMATS:
         asked, answered = own["instruction"].map(dialect.instruction), " " + own["response"]
     else:

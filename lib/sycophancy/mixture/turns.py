@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import common_prefix
+from sycophancy.templates import SYSTEM_TURNS
 
 BEFORE = "so"  # a mark is tokenised after a word, as it stands in a conversation
 
@@ -15,7 +16,7 @@ def turn_end_ids(model: LanguageModel, format: str) -> tuple[int, ...]:
     learns to end as its template has it; in other formats, and where the template writes nothing,
     the ids that close an answer of this model. Raises InputError for a template that is broken.
     """
-    mark = model.chat_end() if format == "chat" and model.chat_end else ""
+    mark = model.chat_end() if format in SYSTEM_TURNS and model.chat_end else ""
     if not mark:
         return model.end
     alone, ended = model.encode([BEFORE, BEFORE + mark])

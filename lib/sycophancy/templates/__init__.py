@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sycophancy.templates.chat import Chat, chat_renderer, turn_end
+from sycophancy.templates.chat import (
+    SYSTEM_TURNS,
+    Chat,
+    chat_renderer,
+    message_renderer,
+    render_bare,
+    turn_end,
+)
 from sycophancy.templates.dialect import FORMATS as LAB_FORMATS
 from sycophancy.templates.generated import Parts, Persona, claim_text, generated, parse
 from sycophancy.templates.render import (
@@ -43,6 +50,7 @@ __all__ = [
     "LINGUISTICS",
     "NLP_QUESTION",
     "PHIL_QUESTION",
+    "SYSTEM_TURNS",
     "TASKS",
     "VERBS",
     "Chat",
@@ -57,7 +65,9 @@ __all__ = [
     "claim_text",
     "generated",
     "letters",
+    "message_renderer",
     "opinion",
     "parse",
+    "render_bare",
     "turn_end",
 ]

@@ -9,8 +9,8 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, Protocol
 
 import jinja2
 import markupsafe
@@ -21,9 +21,29 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sycophancy.errors import InputError
 
-Chat = Callable[[str], str]
+SYSTEM_TURNS = {"chat": None, "chat_empty_system": ""}  # by format; None: the template's own
 ANSWER = "The seventh, by far."
 PROBE = "Which of these 7 lakes is \N{LATIN SMALL LETTER E WITH ACUTE}qw deep?"  # in no template
+
+
+class Chat(Protocol):
+    """A function from a user's message, and what the system turn says, to the text of a chat."""
+
+    def __call__(self, message: str, /, system: str | None = None) -> str:
+        """Return the text up to the assistant's turn; `system` None: the template's own turn."""
+
+
+def render_bare(message: str, /, system: str | None = None) -> str:
+    """Return a message as it is: a Chat where only the choices of a prompt are wanted."""
+    return message
+
+
+def message_renderer(format: str, chat: Chat | None) -> Callable[[str], str] | None:
+    """Return what renders a user's message in a chat format, None in every other format."""
+    if chat is None or format not in SYSTEM_TURNS:
+        return None
+    system = SYSTEM_TURNS[format]
+    return chat if system is None else partial(chat, system=system)
 
 
 class GenerationTag(Extension):
@@ -53,15 +73,16 @@ def chat_renderer(
     special_tokens: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> Chat:
-    """Return a function from a user message to the text up to the assistant's turn.
+    """Return a function from a user message to the text up to the assistant's turn (a Chat).
 
     `template` is what a model offers: a Jinja template, or several by name as a dict or a list of
     {name, template}, of which "default" is taken. It is looked at when the first message is
     rendered, so that a model whose template is broken can be measured in other formats. It sees
-    what transformers shows it: the message, no tools, no documents, the tokens that the tokenizer
-    has (`special_tokens`, such as {"pad_token": "<pad>"}, beside bos_token and eos_token), and the
-    date `now`: by default today's, or that of the environment variable SOURCE_DATE_EPOCH (seconds),
-    which makes a dated prompt the same on every day.
+    what transformers shows it: the message, behind a system turn where one is asked for, no tools,
+    no documents, the tokens that the tokenizer has (`special_tokens`, such as {"pad_token":
+    "<pad>"}, beside bos_token and eos_token), and the date `now`: by default today's, or that of
+    the environment variable SOURCE_DATE_EPOCH (seconds), which makes a dated prompt the same on
+    every day.
 
     A message is handed over as a string, or as a list of one text part where the template shows it
     only so. Raises InputError, when a message is rendered, for a template that is broken, refuses
@@ -81,10 +102,11 @@ def chat_renderer(
         page = compile_template(default_template(template), now or today())
         return page, content_form(page, values)
 
-    def render(message: str) -> str:
+    def render(message: str, /, system: str | None = None) -> str:
         """Return one user message as the template has it."""
         page, form = compiled()
-        text = render_page(page, values, [{"role": "user", "content": form(message)}])
+        turns = [] if system is None else [{"role": "system", "content": form(system)}]
+        text = render_page(page, values, [*turns, {"role": "user", "content": form(message)}])
         if not shows(text, message):
             raise InputError(
                 f"The model's chat template leaves out some of the message {message[:60]!r}: use "

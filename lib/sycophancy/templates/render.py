@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.templates import dialect
-from sycophancy.templates.chat import Chat
+from sycophancy.templates.chat import SYSTEM_TURNS, Chat, message_renderer
 from sycophancy.templates.wording import (
     ADDITION_CLAIM,
     ADDITION_INTRODUCTION,
@@ -155,10 +155,10 @@ def check(format: str, answer_format: str, chat: Chat | None) -> None:
         raise unknown("format", format, EVERY_FORMAT)
     if answer_format not in answer_formats(format):
         raise unknown("answer format", answer_format, answer_formats(format))
-    if format == "chat" and chat is None:
+    if format in SYSTEM_TURNS and chat is None:
         raise InputError(
-            "FORMAT is 'chat', but this model has no chat template: use FORMAT=paper, or a model "
-            "tuned for conversation."
+            f"FORMAT is {format!r}, but this model has no chat template: use FORMAT=paper, or a "
+            "model tuned for conversation."
         )
 
 
@@ -187,22 +187,22 @@ def finish(
     human: str, asked: str, begun: str, choices: Sequence[str], format: str, chat: Chat | None
 ) -> Prompt:
     """Return a question in the chosen format, with the assistant's answer begun."""
-    if format == "chat" and chat is not None:
-        return Prompt(chat(asked) + begun, tuple(choices))
+    if (render := message_renderer(format, chat)) is not None:
+        return Prompt(render(asked) + begun, tuple(choices))
     return Prompt(human + asked + ASSISTANT + begun, tuple(choices))
 
 
 def statement(said: str, format: str, chat: Chat | None) -> Prompt:
     """Return "`said` This statement is": in format `paper` one running text without roles."""
-    if format == "chat" and chat is not None:
-        return Prompt(chat(said) + STATEMENT_BEGUN, STATEMENT_CHOICES)
+    if (render := message_renderer(format, chat)) is not None:
+        return Prompt(render(said) + STATEMENT_BEGUN, STATEMENT_CHOICES)
     return Prompt(f"{said} {STATEMENT_BEGUN}", STATEMENT_CHOICES)
 
 
 def true_false(said: str, claim: str, human: str, format: str, chat: Chat | None) -> Prompt:
     """Return the question whether a claim is true or false, to be answered in one word."""
     asked = said + TRUE_FALSE_QUESTION.format(claim=claim)
-    if format == "chat" and chat is not None:
-        return Prompt(chat(asked), TRUE_FALSE_CHOICES)
+    if (render := message_renderer(format, chat)) is not None:
+        return Prompt(render(asked), TRUE_FALSE_CHOICES)
     # the space belongs to the answer: few tokenizers have a token for one that ends a prompt
     return Prompt(human + asked + ASSISTANT.rstrip(), tuple(f" {w}" for w in TRUE_FALSE_CHOICES))

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FORMATS = ("paper", "chat")
+# `chat` is a model's own chat template, with the system turn that it has by default;
+# `chat_empty_system` the same with a system turn that says nothing.
+FORMATS = ("paper", "chat", "chat_empty_system")
 ANSWER_FORMATS = ("choices", "cloze", "statement", "true_false")
 
 HUMAN, ASSISTANT = "Human: ", "\n\nAssistant: "
