@@ -37,6 +37,7 @@ from sycophancy.figures.theme import (
     theme,
 )
 from sycophancy.figures.training import filtration, losses
+from sycophancy.figures.wrong_user import wrong_user
 
 __all__ = [
     "ALL_TASKS",
@@ -71,5 +72,6 @@ __all__ = [
     "theme",
     "why_filter",
     "wrong_additions",
+    "wrong_user",
     "zero_shot_benchmarks",
 ]

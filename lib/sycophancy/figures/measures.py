@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, subscribe, theme
+from sycophancy.metrics.doses import SEEDS_AND_FACTS
 from sycophancy.templates import LAB_FORMATS, LAB_TASTES
 
 ANSWERED = {
@@ -173,8 +174,9 @@ def caption(
 ) -> None:
     """Write model, data, n and intervals under a figure, so that it can be read alone.
 
-    n is that of each of `column`, in the order of the axis, `places`, or of the table. What
-    laboratory models were asked is marked as such.
+    n is that of each of `column`, in the order of the axis, `places`, or of the table. A column
+    `over` says which intervals are over training seeds as well. What laboratory models were asked
+    is marked as such.
     """
     names = list(dict.fromkeys(table["model"]))
     who = names[0] if len(names) == 1 else f"{len(names)} models"
@@ -189,6 +191,8 @@ def caption(
         f"{who}; {sources} questions, n = {n};\n"
         f"seeds {seeds}; format {formats}; bars: 95 % intervals over questions"
     )
+    if "over" in table and (table["over"] == SEEDS_AND_FACTS).any():
+        text += " and training seeds"
     if in_laboratory(table):
         text = f"{LABORATORY}\n{text}"
     subscribe(figure, text)
