@@ -8,6 +8,7 @@ from sycophancy.compare.judging import (
     beyond_placebo,
     development,
     over_seeds,
+    user_costs,
     verdict,
 )
 from sycophancy.compare.measured import (
@@ -73,5 +74,6 @@ __all__ = [
     "short_names",
     "summary",
     "trained_format",
+    "user_costs",
     "verdict",
 ]
