@@ -40,6 +40,7 @@ def wrong_user(table: pd.DataFrame) -> Figure:
             "The table has no right answers on additions or claims: measure them with notebooks "
             "02 and 10, without a user and with one."
         )
+    answer = answered(table, answer_format(table))
     single(table, ["suite", "truth", "metric", "model"])
     suites = [suite for suite in CLAIMS if suite in set(table["suite"])]
     truths = [truth for truth in TRUTHS if truth in set(table["truth"])]
@@ -57,7 +58,7 @@ def wrong_user(table: pd.DataFrame) -> Figure:
                 panel = table[(table["suite"] == suite) & (table["truth"] == truth)]
                 pairs(ax, panel, models)
                 ax.set_title(f"{TRUTHS[truth]} {CLAIMS[suite]}: the user {OPINIONS[truth]}")
-            axes[-1].set_xlabel(f"right answers (%)\n{answered(table, answer_format(table))}")
+            axes[-1].set_xlabel(f"right answers (%)\n{answer}")
         grid[0, 0].set_yticks(range(len(models)), names)
         grid[0, 0].set(xlim=(-4, 104), ylim=(len(models) - 0.5, -0.5))
         grid[0, 0].set_xticks([0, 25, 50, 75, 100], ["0", "25", "50\n(a guess)", "75", "100"])
