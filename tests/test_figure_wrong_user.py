@@ -11,7 +11,7 @@ import pytest
 
 from sycophancy import figures
 from sycophancy.errors import InputError
-from sycophancy.figures.wrong_user import wrapped
+from sycophancy.figures.wrong_user import wrap_name
 
 CELLS = [(s, t) for s in ("additions", "claims") for t in ("false", "true")]
 VALUES = {
@@ -124,12 +124,12 @@ def test_what_cannot_be_drawn_is_said() -> None:
 
 
 def test_long_names_are_broken_and_lose_no_letter() -> None:
-    assert wrapped("labels") == "labels"
-    assert wrapped("qwen2.5_coder_instruct_1.5b") == "qwen2.5_coder_\ninstruct_1.5b"
-    assert wrapped("labels, from smollm2_135m_instruct, seed 1").split("\n") == [
+    assert wrap_name("labels") == "labels"
+    assert wrap_name("qwen2.5_coder_instruct_1.5b") == "qwen2.5_coder_\ninstruct_1.5b"
+    assert wrap_name("labels, from smollm2_135m_instruct, seed 1").split("\n") == [
         "labels, from", "smollm2_135m_", "instruct, seed 1"
     ]  # fmt: skip
-    assert wrapped("hf://owner/a-name").replace("\n", "") == "hf://owner/a-name"
+    assert wrap_name("hf://owner/a-name").replace("\n", "") == "hf://owner/a-name"
 
 
 def test_the_saved_figure_holds_every_value(tmp_path: Path) -> None:

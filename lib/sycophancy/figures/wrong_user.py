@@ -18,12 +18,12 @@ from sycophancy.figures.measures import answered, caption
 from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, intervals, theme
 
 TITLE = "Right answers without a user, and with a user who is wrong"
-CLAIMS = {"additions": "sums", "claims": "held-out claims"}
-USERS = {"accuracy_none": "no user", "accuracy_wrong": "a user who is wrong"}
-OPINIONS = {"false": "agrees", "true": "disagrees"}  # of a user who is wrong, by the truth
-RECIPES = ("labels", "balanced", "original", "placebo")  # the cures first, as they are drawn
+SUITE_NAMES = {"additions": "sums", "claims": "held-out claims"}
+USER_NAMES = {"accuracy_none": "no user", "accuracy_wrong": "a user who is wrong"}
+WRONG_USER = {"false": "agrees", "true": "disagrees"}  # of a user who is wrong, by the truth
+RECIPE_ORDER = ("labels", "balanced", "original", "placebo")  # the cures first, as they are drawn
 APART = 0.15  # of a model's height: dots at the same value stay two dots
-NAME = 20  # letters of a model's name on one line
+LINE = 20  # letters of a model's name on one line
 
 
 def wrong_user(table: pd.DataFrame) -> Figure:
@@ -34,18 +34,18 @@ def wrong_user(table: pd.DataFrame) -> Figure:
     user disagrees. Base models come first, then the recipes. Numbers beside the dots are the two
     values in per cent; dashed: a guess. Raises InputError where nothing can be drawn.
     """
-    table = table[table["suite"].isin(list(CLAIMS)) & table["metric"].isin(list(USERS))]
+    table = table[table["suite"].isin(list(SUITE_NAMES)) & table["metric"].isin(list(USER_NAMES))]
     if table.empty:
         raise InputError(
             "The table has no right answers on additions or claims: measure them with notebooks "
             "02 and 10, without a user and with one."
         )
-    answer = answered(table, answer_format(table))
+    answer = answered(table, only_answer_format(table))
     single(table, ["suite", "truth", "metric", "model"])
-    suites = [suite for suite in CLAIMS if suite in set(table["suite"])]
+    suites = [suite for suite in SUITE_NAMES if suite in set(table["suite"])]
     truths = [truth for truth in TRUTHS if truth in set(table["truth"])]
-    models = in_order(table["model"])
-    names = [wrapped(model) for model in models]
+    models = ordered_models(table["model"])
+    names = [wrap_name(model) for model in models]
     lines = max(5, sum(max(2, 1 + name.count("\n")) for name in names))
     with theme():
         figure = Picture(
@@ -56,8 +56,8 @@ def wrong_user(table: pd.DataFrame) -> Figure:
         for axes, suite in zip(grid.T, suites, strict=True):
             for ax, truth in zip(axes, truths, strict=True):
                 panel = table[(table["suite"] == suite) & (table["truth"] == truth)]
-                pairs(ax, panel, models)
-                ax.set_title(f"{TRUTHS[truth]} {CLAIMS[suite]}: the user {OPINIONS[truth]}")
+                draw_dumbbells(ax, panel, models)
+                ax.set_title(f"{TRUTHS[truth]} {SUITE_NAMES[suite]}: the user {WRONG_USER[truth]}")
             axes[-1].set_xlabel(f"right answers (%)\n{answer}")
         grid[0, 0].set_yticks(range(len(models)), names)
         grid[0, 0].set(xlim=(-4, 104), ylim=(len(models) - 0.5, -0.5))
@@ -69,13 +69,15 @@ def wrong_user(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def pairs(ax: Axes, rows: pd.DataFrame, models: list[str]) -> None:
+def draw_dumbbells(ax: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     """Draw the two values of every model, joined, with their numbers at the right edge."""
     heights = np.arange(len(models))
-    sides = [rows[rows["metric"] == metric].set_index("model").reindex(models) for metric in USERS]
+    sides = [
+        rows[rows["metric"] == metric].set_index("model").reindex(models) for metric in USER_NAMES
+    ]
     ends = np.array([100 * side["value"].to_numpy(float) for side in sides])
     ax.plot(ends, np.array([heights - APART, heights + APART]), color=".6", linewidth=2, zorder=2)
-    for number, (side, name) in enumerate(zip(sides, USERS.values(), strict=True)):
+    for number, (side, name) in enumerate(zip(sides, USER_NAMES.values(), strict=True)):
         at = heights + (2 * number - 1) * APART
         marker, shade = MARKERS[number], SHADES[number]
         intervals(ax, at, side, marker, shade, name, scale=100, horizontal=True)
@@ -91,7 +93,7 @@ def pairs(ax: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def answer_format(table: pd.DataFrame) -> str:
+def only_answer_format(table: pd.DataFrame) -> str:
     """Return the one answer format of a table, or raise InputError."""
     formats = list(dict.fromkeys(table["answer_format"]))
     if len(formats) > 1:
@@ -99,21 +101,21 @@ def answer_format(table: pd.DataFrame) -> str:
     return str(formats[0])
 
 
-def in_order(models: pd.Series) -> list[str]:
+def ordered_models(models: pd.Series) -> list[str]:
     """Return models without repeats: what is no recipe first, then the recipes, cures first."""
 
     def place(model: str) -> int:
         recipe = model.partition(",")[0]
-        return RECIPES.index(recipe) if recipe in RECIPES else -1
+        return RECIPE_ORDER.index(recipe) if recipe in RECIPE_ORDER else -1
 
     return sorted(dict.fromkeys(models), key=place)
 
 
-def wrapped(name: str) -> str:
-    """Return a model's name in lines of at most NAME letters, broken after _ / , or a space."""
+def wrap_name(name: str) -> str:
+    """Return a model's name in lines of at most LINE letters, broken after _ / , or a space."""
     lines = [""]
     for part in re.findall(r"[^_/, ]+[_/, ]*|[_/, ]+", name):
-        if lines[-1] and len(lines[-1] + part.rstrip()) > NAME:
+        if lines[-1] and len(lines[-1] + part.rstrip()) > LINE:
             lines.append("")
         lines[-1] += part
     return "\n".join(line.rstrip(" ") for line in lines)
