@@ -57,6 +57,15 @@ def dependencies(cells: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     return depends
 
 
+def cells_with(word: str, cells: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the cells with `{word}` in a parameter, in file order."""
+    return [
+        key
+        for key, parameters in cells.items()
+        if any(word in PLACEHOLDER.findall(text) for text in texts(parameters))
+    ]
+
+
 def check_placeholders(cells: dict[str, dict[str, Any]], allowed: Sequence[str]) -> None:
     """Raise InputError for a `{word}` in a profile's parameters that is not in `allowed`."""
     for key, parameters in cells.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,14 @@ import nbformat
 import yaml
 
 from sycophancy.errors import InputError, unknown
-from sycophancy.ladder import LABORATORY_MODULE, RUN_FILE, RUNS, maker, names_laboratory
+from sycophancy.ladder import (
+    LABORATORY_MODULE,
+    PARAMETERS,
+    RUN_FILE,
+    RUNS,
+    maker,
+    names_laboratory,
+)
 from sycophancy.ladder import find_run as trained_run
 from sycophancy.reading import read_text_file
 from sycophancy.runs import (
@@ -39,6 +47,8 @@ from sycophancy.runs.identity import (
 )
 from workflow import inputs
 from workflow.cells import (
+    blocked,
+    cells_with,
     check_placeholders,
     dependencies,
     fill,
@@ -52,7 +62,7 @@ NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ROOT / "workflow" / "profiles"
 MEASURES = ("01_opinion_tasks", "02_wrong_additions")  # what `make measure` runs
 INTERVENE = "intervene"  # the profile of `make intervene`: it takes a model and claims
-ENTRIES = ("extends", "publish", "budget_minutes", "notebooks")
+ENTRIES = ("extends", "publish", "budget_minutes", "rungs", "notebooks")
 MAGIC = re.compile(r"^(\s*)[%!].*", re.MULTILINE)  # a line for IPython, which is no Python
 
 
@@ -84,6 +94,8 @@ class Batch:
     the keys it waits for, `inputs` what else it reads (see `inputs.stamps`). `trainings` are the
     jobs that train laboratory models, with their models (see `cells.trainings`), and `trained` the
     file that each writes at its end. `budget` is in minutes, None where the profile states none.
+    `rung` is the model for which `{rung}` stands, one of `rungs`, and `of_rung` are the cells that
+    mention it or wait for one that does: they are not among `cells` where `rung` is empty.
     """
 
     base: str
@@ -95,6 +107,9 @@ class Batch:
     trained: dict[str, str]
     publishes: bool
     budget: float | None
+    rung: str = ""
+    rungs: Sequence[str] = ()
+    of_rung: Sequence[str] = ()
 
 
 def batch(
@@ -102,14 +117,29 @@ def batch(
     model: str | None = None,
     overrides: dict[str, Any] | None = None,
     claims: str | None = None,
+    rung: str | None = None,
 ) -> Batch:
-    """Return what a command runs; InputError for whatever `read_profile` refuses."""
+    """Return what a command runs.
+
+    `rung` is one of the profile's `rungs`, by default the first of them; with an empty one the
+    cells of a rung are left out. Raises InputError for whatever `read_profile` refuses, and for
+    another rung.
+    """
     for name, text in (("MODEL", model), ("CLAIMS", claims)):
         check_line(name, text or "")
     base = out_dir(overrides or {}) or run_base(profile, model, claims)
     others = {name: value for name, value in (overrides or {}).items() if name != "OUT_DIR"}
     cells, publishes = read_profile(profile, model, others, claims)
-    filled = fill(cells, base, model=model, claims=claims)
+    content = load(profile)
+    rungs = content.get("rungs", [])
+    if rung and rung not in rungs:
+        raise unknown(f"rung of {profile}.yaml", rung, rungs)
+    own = cells_with("rung", cells) if rungs else []
+    of_rung = [*own, *blocked(own, dependencies(cells))]
+    rung = (rungs[0] if rung is None else rung) if own else ""
+    if not rung:
+        cells = {key: parameters for key, parameters in cells.items() if key not in of_rung}
+    filled = fill(cells, base, model=model, claims=claims, rung=rung)
     folders = {key: f"{base}/{key}" for key in cells}
     trained = trainings(filled.values())
     return Batch(
@@ -124,7 +154,10 @@ def batch(
         trainings=trained,
         trained={key: f"{base}/{key}/trained.json" for key in trained},
         publishes=publishes,
-        budget=load(profile).get("budget_minutes"),
+        budget=content.get("budget_minutes"),
+        rung=rung,
+        rungs=rungs,
+        of_rung=of_rung,
     )
 
 
@@ -144,7 +177,11 @@ def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     path = PROFILES / f"{profile}.yaml"
     content = read_entries(path)
-    for entry, read in (("publish", read_flag), ("budget_minutes", read_number)):
+    for entry, read in (
+        ("publish", read_flag),
+        ("budget_minutes", read_number),
+        ("rungs", read_rungs),
+    ):
         if entry in content:
             content[entry] = read(f"{entry} of {path.name}", content[entry])
     if content.get("budget_minutes", 1) <= 0:
@@ -161,6 +198,19 @@ def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     for key, given in (content.get("notebooks") or {}).items():
         cells[key] = {**cells.get(key, {}), **(given or {})}
     return {**base, **content, "notebooks": cells}
+
+
+def read_rungs(name: str, value: Any) -> list[str]:
+    """Return the models of the entry `rungs`; InputError unless they are such as can be fetched."""
+    if not isinstance(value, list) or not value:
+        raise InputError(
+            f"{name} is {value!r:.60}: give a list of models, the one to prefer first, such as "
+            f"[{', '.join(reversed(PARAMETERS))}]."
+        )
+    for rung in value:
+        if rung not in list(PARAMETERS):  # it may be a list, which has no hash
+            raise unknown(f"model in {name}", rung, PARAMETERS)
+    return value
 
 
 def read_entries(path: Path) -> dict[str, Any]:
@@ -203,11 +253,11 @@ def read_profile(
 ) -> tuple[dict[str, dict[str, Any]], bool]:
     """Return {key: parameters} in the file's order and whether the profile publishes figures.
 
-    `{runs}`, `{model}` and `{claims}` are left in the parameters (see `fill`). With `model` only
-    the measuring notebooks remain, run on that model, and nothing is published; the profile
-    `intervene` takes `model` and `claims` instead. Raises InputError for a parameter that the
-    notebook does not declare, a mention of a cell that is not there, and cells that wait for each
-    other.
+    `{runs}`, `{rung}`, `{model}` and `{claims}` are left in the parameters (see `fill`). With
+    `model` only the measuring notebooks remain, run on that model, and nothing is published; the
+    profile `intervene` takes `model` and `claims` instead. Raises InputError for a parameter that
+    the notebook does not declare, a mention of a cell that is not there, and cells that wait for
+    each other.
     """
     if profile not in profile_names() and (profile != INTERVENE or claims is None):
         raise unknown("profile", profile, profile_names())
@@ -216,7 +266,12 @@ def read_profile(
     for key in grid:
         notebook_of(key)
     words = ["runs", "model", "claims"] if profile == INTERVENE else ["runs"]
-    check_placeholders(grid, words)
+    if "rungs" not in content and (keys := cells_with("rung", grid)):
+        raise InputError(
+            f"{profile}.yaml has no entry 'rungs', and {keys[0]} mentions {{rung}}: add the models "
+            f"for which it may stand, such as rungs: [{', '.join(reversed(PARAMETERS))}]."
+        )
+    check_placeholders(grid, [*words, "rung"])
     if profile != INTERVENE and model is not None:
         grid = {name: {**grid[name], "MODEL": "{model}"} for name in MEASURES}
     own = split_overrides(overrides or {}, grid)

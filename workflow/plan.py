@@ -10,14 +10,14 @@ import ast
 import json
 import sys
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pandas as pd
 
-from sycophancy import lab, models, runs, scoring
+from sycophancy import gguf, lab, models, runs, scoring
 from sycophancy.errors import InputError
-from workflow import grid, intervene, reproduce
+from workflow import grid, intervene, reproduce, rungs
 from workflow.cells import notebook_of
 from workflow.settings import add_settings, given_settings, parse_setting
 from workflow.speeds import (
@@ -227,12 +227,16 @@ def base_of(label: str, batch: grid.Batch) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
-    """Return the model if it is made here or local, else the embedded one to count tokens with."""
+    """Return the model if it is made here or local, else the embedded one to count tokens with.
+
+    Nothing is fetched or converted but the embedded one.
+    """
     models.check_name(name)
     if name.startswith(models.LABORATORY):  # its tokenizer does not wait for its training
         parts = replace(lab.parse(name), dose=-1)
         return models.load(str(parts)), "its tokenizer"
-    if name in models.MADE_HERE or not (name in models.names() or "://" in name):
+    waits = name in gguf.FILES and gguf.disk_needed(name, models.default_dtype(name)) > 0
+    if not waits and (name in models.MADE_HERE or not (name in models.names() or "://" in name)):
         return models.load(name), "its tokenizer"
     return models.load(models.DEFAULT), f"{models.DEFAULT}'s tokenizer"
 
@@ -264,14 +268,19 @@ def main() -> int:
         if options.claims is not None:
             profile = grid.INTERVENE
             claims = intervene.check(options.model or "", options.claims)
-        batch = grid.batch(profile, options.model, overrides, claims)
+        expand = partial(grid.batch, profile, options.model, overrides, claims)
+        batch = expand()
         reproduce.check_training(batch, overrides)
+        batch, left_out = rungs.settle(batch, expand, rungs.lacking_here)
         table = planned(batch)
+        to_fetch = rungs.to_fetch(batch.rung) if batch.rung else ""
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     print(table.to_string(index=False))
     print(summary(table, batch.budget if options.model is None else None))
+    for text in filter(None, (left_out, to_fetch)):
+        print(text)
     return 0
 
 

@@ -15,12 +15,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
 from sycophancy.runs import read_or_discard, sweep, write_json
-from workflow import capacity, grid, stopping
+from workflow import capacity, grid, rungs, stopping
 from workflow.cells import notebook_of
 from workflow.grid import ROOT
 from workflow.progress import Reporter, not_run, sentences
@@ -43,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
 def run(profile: str, model: str | None, settings: list[str], claims: str | None = None) -> int:
     """Run all cells of a command that are not finished, publish, print; return an exit status."""
     overrides = dict(map(parse_setting, settings))
-    batch = grid.batch(profile, model, overrides, claims)
+    expand = partial(grid.batch, profile, model, overrides, claims)
+    batch = expand()
     check_training(batch, overrides)
-    config = {"profile": profile, "model": model, "claims": claims, "overrides": settings}
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
     make_folders(batch)
     with one_at_a_time():
@@ -55,6 +56,11 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
         own = {(ROOT / folder).parent for folder in batch.folders.values()}  # OUT_DIR's
         for folder in {ROOT / "runs", ROOT / "figures", *own}:
             sweep(folder)
+        batch, left_out = rungs.settle(batch, expand, rungs.prepare)
+        if left_out:
+            stopping.say(left_out)
+        config = {"profile": profile, "model": model, "claims": claims, "overrides": settings}
+        config["rung"] = batch.rung
         try:
             code = run_snakemake(config, batch, jobs)
         finally:
@@ -68,6 +74,8 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     if batch.publishes and not overrides:
         tables.publish(folders.values(), ROOT / "figures")
     tables.print_tables(folders)
+    if left_out:
+        print(left_out)
     return 0
 
 

