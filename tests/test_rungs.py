@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -23,7 +24,7 @@ from test_workflow import (
     write_notebook,
     write_profile,
 )
-from workflow import grid, plan, reproduce, rungs
+from workflow import grid, plan, reproduce, rungs, tables
 
 LARGE, SMALL = "qwen2.5_coder_instruct_1.5b", "qwen2.5_coder_instruct_0.5b"
 CELLS: dict[str, dict[str, Any]] = {
@@ -268,3 +269,55 @@ def test_make_reproduce_goes_on_without_a_rung_and_says_so_twice(
     note += f"{', '.join(OF_RUNG)}."
     assert note in said.err.splitlines() and said.out.splitlines()[-1] == note
     assert [config["rung"] for config in asked] == [""]
+
+
+def test_figures_of_a_rung_are_published_under_the_name_of_its_model(tmp_path: Path) -> None:
+    for cell in ("02_x", "02_x@rung", "02_x@rung_after", "02_x@lab_small_after"):
+        (tmp_path / cell / "figures").mkdir(parents=True)
+        for name in ("fig03_x.svg", "fig_losses.csv"):
+            (tmp_path / cell / "figures" / name).write_text(cell)
+    (tmp_path / "02_x@rung_after" / "figures" / "fig05_y.png").write_text("after")
+    cells_run = ("02_x@rung", "02_x@rung_after", "02_x", "02_x@lab_small_after")
+    folders, target = [tmp_path / cell for cell in cells_run], tmp_path / "figures"
+    tables.publish(folders, target, LARGE)
+    expected = {
+        "fig03_x.svg": "02_x",
+        "fig_losses.csv": "02_x",
+        "fig03_x_lab_small.svg": "02_x@lab_small_after",
+        "fig03_x_qwen2.5_coder_1.5b.svg": "02_x@rung",
+        "fig_losses_qwen2.5_coder_1.5b.csv": "02_x@rung",
+        "fig05_y_qwen2.5_coder_1.5b.png": "after",
+    }
+    assert {path.name: path.read_text() for path in target.iterdir()} == expected
+    # with another model taken instead, what the first one drew stays
+    (folders[0] / "figures" / "fig03_x.svg").write_text("small")
+    tables.publish(folders[:1], target, SMALL)
+    expected |= {
+        "fig03_x_qwen2.5_coder_0.5b.svg": "small",
+        "fig_losses_qwen2.5_coder_0.5b.csv": "02_x@rung",
+    }
+    assert {path.name: path.read_text() for path in target.iterdir()} == expected
+
+
+def test_tables_name_the_model_of_a_rung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    folders = {}
+    for key, model in (("02_wrong_additions", "small"), ("02_wrong_additions@rung", LARGE)):
+        folders[key] = tmp_path / key
+        folders[key].mkdir()
+        row = {
+            "model": model, "suite": "additions", "answer_format": "cloze", "metric": "rate",
+            "truth": "all", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "questions": 5,
+        }  # fmt: skip
+        content = {"notebook": "02_wrong_additions", "rows": [row, row | {"metric": "shift"}]}
+        (folders[key] / "metrics.json").write_text(json.dumps(content))
+    compares = "07_wrong_additions_after@rung_labels"
+    folders[compares] = tmp_path / compares
+    folders[compares].mkdir()
+    (folders[compares] / "intervention.csv").write_text("model,shift\nbase,+0.62\n")
+    tables.print_tables(folders, LARGE)
+    table, rest = capsys.readouterr().out.split("Before and after")
+    assert "small" in table and LARGE in table and "Laboratory" not in table
+    assert rest.startswith(f" the intervention ({LARGE}_labels)\n")

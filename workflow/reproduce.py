@@ -72,8 +72,8 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
 
     folders = {key: ROOT / folder for key, folder in batch.folders.items()}
     if batch.publishes and not overrides:
-        tables.publish(folders.values(), ROOT / "figures")
-    tables.print_tables(folders)
+        tables.publish(folders.values(), ROOT / "figures", batch.rung)
+    tables.print_tables(folders, batch.rung)
     if left_out:
         print(left_out)
     return 0

@@ -18,26 +18,29 @@ from workflow.cells import notebook_of
 GENERATES = "03_generate_data"
 COMPARES = "07_wrong_additions_after"
 LABORATORY_FIGURES = re.compile(r"fig(\d|_examples)")  # the paper's, and one curve that is ours
-LABORATORY = re.compile(r"@(lab(?:_(?:tiny|small|medium|large))?)")  # and what follows
+LABORATORY = "@lab"
+APART = re.compile(rf"({LABORATORY}(?:_(?:tiny|small|medium|large))?|@rung)")  # and what follows
 
 
-def publish(folders: Iterable[Path], target: Path) -> None:
+def publish(folders: Iterable[Path], target: Path, rung: str = "") -> None:
     """Copy the figures of finished runs into figures/, where they differ from what is there.
 
-    A figure that several cells drew is that of the first of them. Laboratory cells (label "lab", or
-    with a rung "lab_small", whatever follows) publish LABORATORY_FIGURES only, under names of
-    their own: they never stand for the real model's.
+    A figure that several cells drew is that of the first of them. Cells of the laboratory (label
+    "lab", or with a size "lab_small", whatever follows) and of the `rung` (label "rung", whatever
+    follows) publish under names of their own: none of them stands for the embedded model, nor one
+    rung for another. Of the laboratory LABORATORY_FIGURES are published, of others all.
     """
     target.mkdir(exist_ok=True)
     seen = set()
     for folder in folders:
-        laboratory = LABORATORY.search(folder.name)
+        apart = APART.search(folder.name)
         for path in sorted((folder / "figures").glob("fig*")):
-            if laboratory and not LABORATORY_FIGURES.match(path.name):
+            if LABORATORY in folder.name and not LABORATORY_FIGURES.match(path.name):
                 continue
             old = target / path.name
-            if laboratory:
-                old = old.with_stem(f"{path.stem}_{laboratory[1]}")
+            if apart:
+                name = label(apart[1], rung).replace("_instruct", "")
+                old = old.with_stem(f"{path.stem}_{name}")
             if old.name in seen:
                 continue
             seen.add(old.name)
@@ -47,20 +50,20 @@ def publish(folders: Iterable[Path], target: Path) -> None:
                 print(f"wrote {target.name}/{old.name}")
 
 
-def print_tables(folders: dict[str, Path]) -> None:
+def print_tables(folders: dict[str, Path], rung: str = "") -> None:
     """Print the short tables, the leaks and the intervention, then where everything is.
 
     Laboratory models have a short table of their own: no table holds both.
     """
     measured = [key for key in folders if notebook_of(key) in grid.MEASURES]
     for laboratory in (False, True):
-        keys = [key for key in measured if bool(LABORATORY.search(key)) == laboratory]
+        keys = [key for key in measured if (LABORATORY in key) == laboratory]
         rows = [{"cell": key, **row} for key in keys for row in read_rows(folders[key])]
         table = short_table(pd.DataFrame(rows))
         if not table.empty:
             print("\nLaboratory models\n" * laboratory + table.to_string(index=False))
-    print_leaks(folders)
-    print_intervention(folders)
+    print_leaks(folders, rung)
+    print_intervention(folders, rung)
     for key, folder in folders.items():
         inside = folder.is_relative_to(grid.ROOT)  # or where OUT_DIR says
         place = folder.relative_to(grid.ROOT) if inside else folder
@@ -72,7 +75,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     return list(metrics_of(folder)["rows"])
 
 
-def print_leaks(folders: dict[str, Path]) -> None:
+def print_leaks(folders: dict[str, Path], rung: str = "") -> None:
     """Print how well the answers of each recipe are guessed without knowing the claim."""
     for key, folder in folders.items():
         if notebook_of(key) != GENERATES:
@@ -80,26 +83,36 @@ def print_leaks(folders: dict[str, Path]) -> None:
         rows = pd.DataFrame(read_rows(folder))
         leaks = rows[(rows["metric"] == "leak") & (rows["source"] == "all")]
         what = "answers predicted without knowing the claim (50 % is chance)"
-        print(f"\nTraining prompts{label(key)}: {what}")
+        print(f"\nTraining prompts{in_brackets(key, rung)}: {what}")
         wide = figures.pivot(leaks, index=["recipe"], columns="features").rename_axis(
             index=None, columns=None
         )
         print(wide.to_string())
 
 
-def print_intervention(folders: dict[str, Path]) -> None:
+def print_intervention(folders: dict[str, Path], rung: str = "") -> None:
     """Print the table that the comparison of the additions saved as intervention.csv."""
     for key, folder in folders.items():
         path = folder / "intervention.csv"
         if notebook_of(key) == COMPARES and path.is_file():
-            print(f"\nBefore and after the intervention{label(key)}")
+            print(f"\nBefore and after the intervention{in_brackets(key, rung)}")
             print(pd.read_csv(path, dtype=str, keep_default_na=False).to_string(index=False))
 
 
-def label(key: str) -> str:
-    """Return a cell's label in brackets, nothing where it has none."""
-    _, at, name = key.partition("@")
-    return f" ({name})" if at else ""
+def label(key: str, rung: str) -> str:
+    """Return a cell's label, "rung" in it replaced by that model; nothing where it has none.
+
+    >>> label("02_wrong_additions@rung_after", "qwen2.5_coder_instruct_0.5b")
+    'qwen2.5_coder_instruct_0.5b_after'
+    """
+    name = key.partition("@")[2]
+    return f"{rung or 'rung'}{name.removeprefix('rung')}" if name.startswith("rung") else name
+
+
+def in_brackets(key: str, rung: str) -> str:
+    """Return a cell's label as part of a heading."""
+    name = label(key, rung)
+    return f" ({name})" if name else ""
 
 
 def short_table(metrics: pd.DataFrame) -> pd.DataFrame:
