@@ -324,11 +324,12 @@ def test_too_little_memory_is_told_before_anything_is_fetched(
 
 def test_precision_is_asked_for_or_what_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PRECISION", raising=False)
-    monkeypatch.setattr(models, "total_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr(models, "total_memory", lambda: 4 * 10**9)
     assert models.default_dtype() == models.default_dtype(models.DEFAULT) == "float32"
-    assert models.default_dtype(LARGE) == "bfloat16"
+    assert models.default_dtype("qwen2.5_coder_instruct_0.5b") == "bfloat16"
     monkeypatch.setattr(models, "total_memory", lambda: 0)  # a system that does not say
-    assert models.default_dtype(LARGE) == "float32"
+    assert models.default_dtype("qwen2.5_coder_instruct_0.5b") == "float32"
+    assert models.default_dtype(LARGE) == "bfloat16"  # of more than a billion parameters
     monkeypatch.setenv("PRECISION", "bfloat16")
     assert models.default_dtype() == "bfloat16"
     assert models.load("tiny_random").backbone.dtype_policy.name == "bfloat16"

@@ -37,6 +37,7 @@ if keras.backend.backend() != "jax":
     )
 
 PRECISIONS = ("float32", "bfloat16")
+LARGE = 1_000_000_000  # parameters
 # Memory that loading and asking takes: a share of the weights, and bytes beside them
 MEMORY_SHARE, MEMORY_BESIDE = 1.3, 2_500_000_000
 GEMMA3 = {
@@ -92,14 +93,21 @@ def default_dtype(name: str = "") -> str:
     """Return the number format to load a model in, where none is asked for.
 
     PRECISION in the environment if it is set; on an accelerator bfloat16; on a CPU float32, but
-    bfloat16 for a rung that the machine has no memory for in float32.
+    bfloat16 for a rung of more than LARGE parameters, which is fetched, loaded and asked in half
+    the memory (bench/README.md has speed and differences), and for one that the machine has no
+    memory for in float32.
     """
     asked = os.environ.get("PRECISION", "")
     if asked and asked not in PRECISIONS:
         raise unknown("PRECISION", asked, PRECISIONS)
     if asked:
         return asked
-    if jax.default_backend() != "cpu" or not fits_memory(PARAMETERS.get(name, 0), "float32"):
+    parameters = PARAMETERS.get(name, 0)
+    if (
+        jax.default_backend() != "cpu"
+        or parameters > LARGE
+        or not fits_memory(parameters, "float32")
+    ):
         return "bfloat16"
     return "float32"
 
