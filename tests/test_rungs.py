@@ -19,12 +19,13 @@ from test_workflow import (
     checkout as checkout,
 )
 from test_workflow import (
+    run_python,
     run_reproduce,
     workflow_copy,
     write_notebook,
     write_profile,
 )
-from workflow import grid, plan, reproduce, rungs, tables
+from workflow import capacity, grid, plan, reproduce, rungs, tables
 
 LARGE, SMALL = "qwen2.5_coder_instruct_1.5b", "qwen2.5_coder_instruct_0.5b"
 CELLS: dict[str, dict[str, Any]] = {
@@ -321,3 +322,61 @@ def test_tables_name_the_model_of_a_rung(
     table, rest = capsys.readouterr().out.split("Before and after")
     assert "small" in table and LARGE in table and "Laboratory" not in table
     assert rest.startswith(f" the intervention ({LARGE}_labels)\n")
+
+
+def test_on_a_machine_of_16_gb_nothing_runs_beside_the_large_rung() -> None:
+    ordinary, large, small = (capacity.megabytes(name) for name in ("", LARGE, SMALL))
+    assert (ordinary, large - ordinary, small - ordinary) == (6442, 7108, 2521)
+    for gigabytes, beside_large, beside_small in ((15.4, False, True), (23.4, True, True)):
+        there = capacity.resources(2, round(gigabytes * 2**30))["megabytes_held"]
+        assert (large + ordinary <= there, small + ordinary <= there) == (
+            beside_large,
+            beside_small,
+        )
+    # somebody who asks for three at once on a small machine is given them
+    assert capacity.resources(3, 8 * 2**30) == {"large": 1, "megabytes_held": 3 * ordinary}
+
+
+def test_snakemake_takes_cells_in_the_order_of_the_profile(tmp_path: Path) -> None:
+    """What Snakemake would do: each job with its priority and its memory."""
+    cells = {
+        "02_measure@rung": {"MODEL": "{rung}"},
+        "02_measure": {},
+        "02_measure@lab": {"MODEL": "lab_x"},
+        "05_train@lab": {"MODEL": "lab_x"},
+        "07_compare@rung": {"DATA": "{runs}/02_measure@rung"},
+    }
+    copy = workflow_copy(tmp_path / "checkout", {})
+    profile = {"publish": False, "rungs": [LARGE, SMALL], "notebooks": cells}
+    text = yaml.safe_dump(profile, sort_keys=False)
+    (copy / "workflow" / "profiles" / "own.yaml").write_text(text)
+    for name in ("02_measure", "05_train"):
+        write_notebook(copy / "notebooks", name, {"MODEL": "tiny_random"})
+    write_notebook(copy / "notebooks", "07_compare", {"DATA": ""})
+    given = ("-s", "workflow/Snakefile", "-c", "2", "-n", "--nocolor", "--resources", "large=1")
+
+    def planned(*config: str) -> dict[str, tuple[int, int, int]]:
+        done = run_python(copy, "-m", "snakemake", *given, "--config", "profile=own", *config)
+        assert done.returncode == 0, done.stderr
+        found = {}
+        for job in re.split(r"\n(?=rule )", done.stdout):
+            rule = re.match(r"rule (\w+):", job)
+            if rule and rule[1] != "all":
+                priority = re.search(r"priority: (\d+)", job)
+                amounts = dict(re.findall(r"(large|megabytes_held)=(\d+)", job))
+                found[rule[1].removeprefix("notebook_")] = (
+                    int(priority[1]) if priority else 0,
+                    int(amounts["large"]),
+                    int(amounts["megabytes_held"]),
+                )
+        return found
+
+    assert planned(f"rung={SMALL}") == {
+        "02_measure__rung": (5, 1, 8963),
+        "02_measure": (4, 1, 6442),
+        "laboratory__x": (3, 1, 6442),
+        "02_measure__lab": (3, 0, 6442),
+        "05_train__lab": (2, 0, 6442),
+        "07_compare__rung": (1, 0, 6442),
+    }
+    assert planned()["02_measure__rung"] == (5, 1, capacity.megabytes(LARGE))

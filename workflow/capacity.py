@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from sycophancy.errors import InputError
+from sycophancy.ladder import PARAMETERS
 from sycophancy.runs import cores, total_memory
 
 CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
@@ -42,6 +43,22 @@ def room(backend: str, cores: int, memory: int) -> int:
     if backend != "cpu":
         return 1
     return max(1, min(cores, memory // CELL_MEMORY, MOST))
+
+
+def megabytes(rung: str = "") -> int:
+    """Return the memory that a cell may hold, in MB: a rung's weights on top, in float32.
+
+    A cell of the 1.5B in bfloat16 held up to 11 GB while scoring; this says 13.5.
+    """
+    return (CELL_MEMORY + 4 * PARAMETERS.get(rung, 0)) // 10**6
+
+
+def resources(jobs: int, memory: int) -> dict[str, int]:
+    """Return what Snakemake may give to all cells together, on a machine of `memory` bytes.
+
+    As many cells as were asked for are given room, also where the machine has less.
+    """
+    return {"large": 1, "megabytes_held": max(memory // 10**6, jobs * megabytes())}
 
 
 def backend() -> str:

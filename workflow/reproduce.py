@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
-from sycophancy.runs import read_or_discard, sweep, write_json
+from sycophancy.runs import read_or_discard, sweep, total_memory, write_json
 from workflow import capacity, grid, rungs, stopping
 from workflow.cells import notebook_of
 from workflow.grid import ROOT
@@ -171,7 +171,10 @@ def run_snakemake(config: dict[str, Any], batch: grid.Batch, jobs: int) -> int:
     command += ["--configfile", CONFIG, "--cores", str(jobs)]
     if list((ROOT / ".snakemake" / "locks").glob("*")):
         unlock(command)
-    command += ["--resources", "large=1", "--rerun-incomplete"]
+    given = capacity.resources(jobs, total_memory())
+    command += ["--resources", *(f"{name}={amount}" for name, amount in given.items())]
+    # the other scheduler would take two cells of low priority before one of a high priority
+    command += ["--scheduler", "greedy", "--rerun-incomplete"]
     measures = config["model"] and config["profile"] != grid.INTERVENE
     if not measures:  # a model that one notebook cannot load, the other cannot either
         command += ["--keep-going"]
