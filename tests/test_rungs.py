@@ -132,11 +132,11 @@ def test_the_first_rung_that_can_be_had_is_taken(
 
 @pytest.fixture
 def small_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Eight gigabytes, an empty cache, and files that cannot be fetched."""
+    """Twelve gigabytes, an empty cache, and files that cannot be fetched."""
     monkeypatch.delenv("PRECISION", raising=False)
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
-    for module in (models, gguf):
-        monkeypatch.setattr(module, "total_memory", lambda: 6 * 10**9)
+    for module in (models, gguf, rungs):
+        monkeypatch.setattr(module, "total_memory", lambda: 12 * 10**9)
 
     def fetch(file: Any) -> Path:
         raise InputError(f"{file.name} is not on this machine: no network.")
@@ -148,9 +148,9 @@ def small_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_memory_then_disk_then_fetching_decide(
     small_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 1,777 million weights of two bytes, 1.3 times, and 2.5 GB
-    memory = r"it needs 7\.1 GB of memory with weights in bfloat16, and this machine has 6\.0 GB"
-    assert re.fullmatch(memory, rungs.lacking_here(LARGE))
+    # six GiB, and 1,777 million weights of six bytes
+    memory = "training it needs 17.1 GB of memory, and this machine has 12.0 GB"
+    assert rungs.lacking_here(LARGE) == memory
     assert rungs.lacking_here(SMALL) == ""
     assert rungs.prepare_here(SMALL).endswith("gguf is not on this machine: no network")
     real = shutil.disk_usage(small_machine)
@@ -209,7 +209,7 @@ def test_make_plan_chooses_without_fetching(
     assert plan.main() == 0
     said = capsys.readouterr().out
     assert f"{SMALL} is to be converted first: 0.5 GB to fetch" in said
-    assert f"{LARGE} is left out: it needs 7.1 GB" in said
+    assert f"{LARGE} is left out: training it needs 17.1 GB" in said
     assert f"the profile takes {SMALL} instead." in said
     row = next(line for line in said.splitlines() if line.startswith("02_measure@rung".rjust(15)))
     assert SMALL in row and "tiny_random's tokenizer" in row
@@ -326,7 +326,7 @@ def test_tables_name_the_model_of_a_rung(
 
 def test_on_a_machine_of_16_gb_nothing_runs_beside_the_large_rung() -> None:
     ordinary, large, small = (capacity.megabytes(name) for name in ("", LARGE, SMALL))
-    assert (ordinary, large - ordinary, small - ordinary) == (6442, 7108, 2521)
+    assert (ordinary, large - ordinary, small - ordinary) == (6442, 10662, 3781)
     for gigabytes, beside_large, beside_small in ((15.4, False, True), (23.4, True, True)):
         there = capacity.resources(2, round(gigabytes * 2**30))["megabytes_held"]
         assert (large + ordinary <= there, small + ordinary <= there) == (

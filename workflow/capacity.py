@@ -11,6 +11,7 @@ from sycophancy.ladder import PARAMETERS
 from sycophancy.runs import cores, total_memory
 
 CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
+RUNG_BYTES = 6  # for each parameter of a larger rung, beside that
 MOST = 4  # cells of our profiles that wait for none of the others are seldom more
 
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
@@ -45,12 +46,17 @@ def room(backend: str, cores: int, memory: int) -> int:
     return max(1, min(cores, memory // CELL_MEMORY, MOST))
 
 
-def megabytes(rung: str = "") -> int:
-    """Return the memory that a cell may hold, in MB: a rung's weights on top, in float32.
+def bytes_held(rung: str = "") -> int:
+    """Return the memory that a cell may hold, in bytes; of a larger rung in bfloat16.
 
-    A cell of the 1.5B in bfloat16 held up to 11 GB while scoring; this says 13.5.
+    The 1.5B held up to 11 GB while it was asked, and 16.4 GB in training steps of 16 × 104 tokens.
     """
-    return (CELL_MEMORY + 4 * PARAMETERS.get(rung, 0)) // 10**6
+    return CELL_MEMORY + RUNG_BYTES * PARAMETERS.get(rung, 0)
+
+
+def megabytes(rung: str = "") -> int:
+    """Return the memory that a cell may hold, in MB."""
+    return bytes_held(rung) // 10**6
 
 
 def resources(jobs: int, memory: int) -> dict[str, int]:

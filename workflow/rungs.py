@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 
 from sycophancy.errors import InputError
-from workflow import stopping
+from sycophancy.runs import total_memory
+from workflow import capacity, stopping
 from workflow.grid import ROOT, Batch
 
 
@@ -49,11 +50,16 @@ def sentence(reasons: dict[str, str], instead: str) -> str:
 
 def lacking_here(name: str) -> str:
     """Return what memory or disk this machine lacks for a rung, in words, or an empty string."""
-    from sycophancy import gguf, models  # takes seconds: Keras
+    import jax
+
+    from sycophancy import gguf, models, wheels  # takes seconds: Keras
 
     dtype = models.default_dtype(name)
-    lacks = gguf.lacking_memory(models.PARAMETERS[name], dtype)
-    lacks = lacks or gguf.lacking_disk(gguf.disk_needed(name, dtype))
+    needed, there = capacity.bytes_held(name), total_memory()
+    if there and there < needed and jax.default_backend() == "cpu":  # an accelerator has its own
+        needed_words, there_words = wheels.gigabytes(needed), wheels.gigabytes(there)
+        return f"training it needs {needed_words} of memory, and this machine has {there_words}"
+    lacks = gguf.lacking_disk(gguf.disk_needed(name, dtype))
     return f"it {lacks}" if lacks else ""
 
 
