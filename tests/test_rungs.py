@@ -106,8 +106,8 @@ def test_a_profile_has_the_rungs_of_the_one_that_it_extends(checkout: Path) -> N
         (
             {LARGE: "it is too large", SMALL: "it is gone"},
             "",
-            f"{LARGE} is left out: it is too large; {SMALL} is left out: it is gone; without it "
-            f"these cells are left out: {', '.join(OF_RUNG)}.",
+            f"{LARGE} is left out: it is too large; {SMALL} is left out: it is gone; so these "
+            f"cells are left out too: {', '.join(OF_RUNG)}.",
         ),
     ],
 )
@@ -266,7 +266,7 @@ def test_make_reproduce_goes_on_without_a_rung_and_says_so_twice(
     write_profile(checkout, CELLS, rungs=[SMALL])
     assert reproduce.run("own", None, []) == 0
     said = capsys.readouterr()
-    note = f"{SMALL} is left out: there is no network; without it these cells are left out: "
+    note = f"{SMALL} is left out: there is no network; so these cells are left out too: "
     note += f"{', '.join(OF_RUNG)}."
     assert note in said.err.splitlines() and said.out.splitlines()[-1] == note
     assert [config["rung"] for config in asked] == [""]

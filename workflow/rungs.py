@@ -36,7 +36,7 @@ def settle(
             return chosen, sentence(reasons, f"the profile takes {name} instead")
         reasons[name] = reason
     left_out = ", ".join(batch.of_rung)
-    return expand(rung=""), sentence(reasons, f"without it these cells are left out: {left_out}")
+    return expand(rung=""), sentence(reasons, f"so these cells are left out too: {left_out}")
 
 
 def sentence(reasons: dict[str, str], instead: str) -> str:
