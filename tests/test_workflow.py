@@ -654,6 +654,25 @@ def test_what_waits_for_a_failed_cell_is_what_a_search_finds() -> None:
         assert cells.blocked(failed, depends) == expected
 
 
+def test_what_snakemake_itself_fails_at_is_one_sentence() -> None:
+    log = """Building DAG of jobs...
+OSError: [Errno 28] No space left on device
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "persistence/file.py", line 255, in _write_locks
+    with open(lockfile, "w") as lock:
+
+OSError: [Errno 28] No space left on device
+"""
+    assert progress.sentences(log) == (
+        "Snakemake could not go on (OSError: [Errno 28] No space left on device): make room or "
+        "mend that, and call again."
+    )
+    assert progress.sentences("Nothing to be done.\n") == "Nothing to be done."
+
+
 def test_the_log_says_which_cells_were_not_run() -> None:
     depends = {"03_make": [], "02_measure@after": ["03_make"], "07_compare": ["02_measure@after"]}
     log = "Error in rule notebook_02_measure__after:\n02_measure@after: N is -1: give more\nx"

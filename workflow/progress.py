@@ -89,10 +89,19 @@ def describe(state: dict[str, Any]) -> str:
 
 
 def sentences(log: str) -> str:
-    """Return what the notebooks said in Snakemake's log, or all of it where they said nothing."""
+    """Return what the notebooks said in Snakemake's log, or what Snakemake itself failed at.
+
+    That is the last error of a traceback, such as a full disk; without one, all of the log.
+    """
     form = r"(\d\d_[a-z_]+|laboratory)(@[a-z]\w*)?(:| failed)"
     said = [line for line in log.splitlines() if re.match(form, line)]
-    return "\n".join(said) if said else log.strip()[-4000:]
+    if said:
+        return "\n".join(said)
+    if "Traceback (most recent call last)" not in log:
+        return log.strip()[-4000:]
+    raised = re.findall(r"^[A-Za-z_.]+(?:Error|Exception)\b.*", log, re.MULTILINE)
+    reason = raised[-1] if raised else log.strip().splitlines()[-1]
+    return f"Snakemake could not go on ({reason}): make room or mend that, and call again."
 
 
 def not_run(log: str, depends: dict[str, list[str]]) -> str:
