@@ -440,8 +440,9 @@ CELLS: dict[str, tuple[dict[str, tuple[str, str]], Callable[[grid.Batch], set[st
     "how trained runs are loaded": (
         {"finetune__trained": MORE}, lambda batch: named(batch, "runs/laptop/05_finetune"),
     ),
-    "how the embedded model is converted": (
-        {"gguf": MORE}, lambda batch: named(batch, "smollm2_135m_instruct"),
+    "how GGUF files are converted": (
+        {"gguf": MORE},
+        lambda batch: named(batch, "smollm2_135m_instruct") | named(batch, batch.rung),
     ),
 }  # fmt: skip
 
