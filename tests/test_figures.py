@@ -75,6 +75,14 @@ def test_figure_2_without_letters_draws_what_was_asked() -> None:
     assert [len(ax.get_legend().get_texts()) for ax in figure.axes] == [1, 1]
 
 
+def test_figure_2_of_one_order_has_no_mean_of_both() -> None:
+    found = opinion_table()
+    found = found[(found["answer_format"] == "choices") & (found["metric"] != "rate_both_orders")]
+    top, bottom = figures.opinion_tasks(found).axes
+    assert [text.get_text() for text in top.get_legend().get_texts()] == ["as asked"]
+    assert len(bottom.get_legend().get_texts()) == 1
+
+
 def test_figure_2_has_the_papers_dashed_baseline_at_one_half() -> None:
     top = figures.opinion_tasks(opinion_table()).axes[0]
     dashed = [line for line in top.lines if line.get_linestyle() == "--"]

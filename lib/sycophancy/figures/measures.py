@@ -78,6 +78,7 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
         "as asked": lettered[lettered["metric"] == "rate"],
         "both orders averaged": lettered[lettered["metric"] == "rate_both_orders"],
     }
+    series = {name: rows for name, rows in series.items() if len(rows)}  # of one order: no mean
     if lettered.empty:
         asked = rates[rates["metric"] == "rate"]
         series = {answered(table, f): asked[asked["answer_format"] == f] for f in formats}

@@ -38,7 +38,7 @@ def filtration(shares: pd.DataFrame, *, model: str, recipe: str) -> Figure:
             ax.axvline(50, color=".3", linewidth=0.8, linestyle="--", zorder=1)
             ax.set(xlabel=f"{titles[metric]} (%)", xlim=(-3, 103))
         axes[0].set_yticks(np.arange(len(places)), places)
-        axes[0].invert_yaxis()
+        axes[0].set_ylim(len(places) - 0.4, -0.6)  # room for the lanes of a single source too
         handles = {label: handle for ax in axes for handle, label in zip(
             *ax.get_legend_handles_labels(), strict=True)}  # fmt: skip
         figure.legend(
