@@ -380,3 +380,14 @@ def test_snakemake_takes_cells_in_the_order_of_the_profile(tmp_path: Path) -> No
         "07_compare__rung": (1, 0, 6442),
     }
     assert planned()["02_measure__rung"] == (5, 1, capacity.megabytes(LARGE))
+
+
+def test_make_plan_loads_no_large_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan.gguf, "disk_needed", lambda name, dtype: 0)  # it is converted
+    loaded: list[str] = []
+    monkeypatch.setattr(plan.models, "load", loaded.append)
+    for name in (LARGE, SMALL):
+        plan.load_or_stand_in.cache_clear()
+        plan.load_or_stand_in(name)
+    plan.load_or_stand_in.cache_clear()
+    assert loaded == [models.DEFAULT, SMALL]

@@ -229,14 +229,18 @@ def base_of(label: str, batch: grid.Batch) -> tuple[str, str]:
 def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
     """Return the model if it is made here or local, else the embedded one to count tokens with.
 
-    Nothing is fetched or converted but the embedded one.
+    Nothing is fetched or converted but the embedded one, and no large model is loaded: beside a
+    batch that runs there is no memory for two.
     """
     models.check_name(name)
     if name.startswith(models.LABORATORY):  # its tokenizer does not wait for its training
         parts = replace(lab.parse(name), dose=-1)
         return models.load(str(parts)), "its tokenizer"
+    large = models.PARAMETERS.get(name, 0) > models.LARGE
     waits = name in gguf.FILES and gguf.disk_needed(name, models.default_dtype(name)) > 0
-    if not waits and (name in models.MADE_HERE or not (name in models.names() or "://" in name)):
+    if not (large or waits) and (
+        name in models.MADE_HERE or not (name in models.names() or "://" in name)
+    ):
         return models.load(name), "its tokenizer"
     return models.load(models.DEFAULT), f"{models.DEFAULT}'s tokenizer"
 
