@@ -49,7 +49,7 @@ def room(backend: str, cores: int, memory: int) -> int:
 def bytes_held(rung: str = "") -> int:
     """Return the memory that a cell may hold, in bytes; of a larger rung in bfloat16.
 
-    The 1.5B held up to 11 GB while it was asked, and 16.4 GB in training steps of 16 × 104 tokens.
+    The 1.5B held up to 11 GB while it was asked, and 16.8 GB in training steps of 16 × 104 tokens.
     """
     return CELL_MEMORY + RUNG_BYTES * PARAMETERS.get(rung, 0)
 

@@ -93,9 +93,8 @@ def default_dtype(name: str = "") -> str:
     """Return the number format to load a model in, where none is asked for.
 
     PRECISION in the environment if it is set; on an accelerator bfloat16; on a CPU float32, but
-    bfloat16 for a rung of more than LARGE parameters, which is fetched, loaded and asked in half
-    the memory (bench/README.md has speed and differences), and for one that the machine has no
-    memory for in float32.
+    bfloat16 for a rung of more than LARGE parameters, whose weights then take half the memory and
+    disk, and for one that the machine has no memory for in float32.
     """
     asked = os.environ.get("PRECISION", "")
     if asked and asked not in PRECISIONS:
