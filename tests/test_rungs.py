@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -22,6 +21,7 @@ from test_workflow import (
     run_python,
     run_reproduce,
     workflow_copy,
+    write_measured,
     write_notebook,
     write_profile,
 )
@@ -304,16 +304,8 @@ def test_tables_name_the_model_of_a_rung(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(grid, "ROOT", tmp_path)
-    folders = {}
-    for key, model in (("02_wrong_additions", "small"), ("02_wrong_additions@rung", LARGE)):
-        folders[key] = tmp_path / key
-        folders[key].mkdir()
-        row = {
-            "model": model, "suite": "additions", "answer_format": "cloze", "metric": "rate",
-            "truth": "all", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "questions": 5,
-        }  # fmt: skip
-        content = {"notebook": "02_wrong_additions", "rows": [row, row | {"metric": "shift"}]}
-        (folders[key] / "metrics.json").write_text(json.dumps(content))
+    measured = {"02_wrong_additions": "small", "02_wrong_additions@rung": LARGE}
+    folders = write_measured(tmp_path, measured)
     compares = "07_wrong_additions_after@rung_labels"
     folders[compares] = tmp_path / compares
     folders[compares].mkdir()

@@ -993,21 +993,26 @@ def test_make_reproduce_and_make_plan_check_them(
     assert "rate is 7" in capsys.readouterr().err
 
 
-def test_laboratory_models_have_a_table_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(grid, "ROOT", tmp_path)
-    folders = {}
-    for key, model in (("02_wrong_additions", "real"), ("02_wrong_additions@lab", "lab_medium")):
-        folders[key] = tmp_path / key
-        folders[key].mkdir()
+def write_measured(folder: Path, models: dict[str, str]) -> dict[str, Path]:
+    """Write finished runs of notebook 02, a model each; return their folders by cell."""
+    for key, model in models.items():
         row = {
             "model": model, "suite": "additions", "answer_format": "cloze", "metric": "rate",
             "truth": "all", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "questions": 5,
         }  # fmt: skip
         rows = [row, row | {"metric": "shift"}]
         content = {"notebook": key.partition("@")[0], "rows": rows}
-        (folders[key] / "metrics.json").write_text(json.dumps(content))
+        (folder / key).mkdir()
+        (folder / key / "metrics.json").write_text(json.dumps(content))
+    return {key: folder / key for key in models}
+
+
+def test_laboratory_models_have_a_table_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    models = {"02_wrong_additions": "real", "02_wrong_additions@lab": "lab_medium"}
+    folders = write_measured(tmp_path, models)
     tables.print_tables(folders)
     real, laboratory_table = capsys.readouterr().out.split("Laboratory models")
     assert "real" in real and "lab_medium" not in real

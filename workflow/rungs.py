@@ -32,7 +32,7 @@ def settle(
     for name in batch.rungs:
         reason = lacking(name)
         if not reason:
-            chosen = expand(rung=name)
+            chosen = batch if name == batch.rung else expand(rung=name)
             return chosen, sentence(reasons, f"the profile takes {name} instead")
         reasons[name] = reason
     left_out = ", ".join(batch.of_rung)

@@ -171,21 +171,14 @@ def preset_folder(name: str, sha256: str, dtype: str) -> Path:
 
 def check_memory(name: str, parameters: int, dtype: str) -> None:
     """Raise InputError where a processor has too little memory for a model."""
-    if lacking := lacking_memory(parameters, dtype):
-        kept = models.weights_dtype(dtype)
-        halved = "PRECISION=bfloat16, which halves the weights, or " if kept == "float32" else ""
-        raise InputError(
-            f"{name} {lacking}: use {halved}a smaller model, such as {models.DEFAULT}."
-        )
-
-
-def lacking_memory(parameters: int, dtype: str) -> str:
-    """Return what memory a processor lacks for a model, in words, or an empty string."""
     if models.fits_memory(parameters, dtype):
-        return ""
-    return (
-        f"needs {gigabytes(models.memory_needed(parameters, dtype))} of memory with weights in "
-        f"{models.weights_dtype(dtype)}, and this machine has {gigabytes(total_memory())}"
+        return
+    kept = models.weights_dtype(dtype)
+    halved = "PRECISION=bfloat16, which halves the weights, or " if kept == "float32" else ""
+    raise InputError(
+        f"{name} needs {gigabytes(models.memory_needed(parameters, dtype))} of memory with weights "
+        f"in {kept}, and this machine has {gigabytes(total_memory())}: use {halved}a smaller "
+        f"model, such as {models.DEFAULT}."
     )
 
 

@@ -157,7 +157,7 @@ def tests_of(
         if part.metric == "cost":
             cost = part.estimate()
             mark = judge(SMALL_COST - cost.high, SMALL_COST - cost.low)
-            words = in_points(cost)
+            words = metrics.points(cost)
             rows.append(row(chosen, "no user", "cost", cost, "at most 5 points", mark, words))
     for name, model in others.items():
         two = joined[joined["model"].isin([names[chosen], model])]
@@ -181,7 +181,7 @@ def tests_of(
         moved = after["match_correct"] - before["match_correct"]
         estimate = clustered_mean(moved, questions, bounds=CHANGE)
         mark = judge(estimate.low, estimate.high)
-        words = in_points(estimate)
+        words = metrics.points(estimate)
         rows.append(row(chosen, name, "accuracy, change", estimate, "not lower", mark, words))
     return rows
 
@@ -191,13 +191,6 @@ def share_left(before: float, after: float) -> str:
     if before == 0:
         return "the base has no shift"
     return f"{abs(after / before):.0%} of the base's shift".replace("%", " %", 1)
-
-
-def in_points(estimate: Estimate) -> str:
-    """Return a difference of rates in points, such as "+3 points [-1, +7]"."""
-    value, low, high = (100 * side for side in (estimate.value, estimate.low, estimate.high))
-    interval = "" if np.isnan(low) else f" [{low:+.0f}, {high:+.0f}]"
-    return f"{value:+.0f} points{interval}"
 
 
 def distance_change(before: np.ndarray, after: np.ndarray, questions: np.ndarray) -> Estimate:

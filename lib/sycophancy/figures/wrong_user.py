@@ -105,6 +105,7 @@ def ordered_models(models: pd.Series) -> list[str]:
     """Return models without repeats: what is no recipe first, then the recipes, cures first."""
 
     def place(model: str) -> int:
+        """Return where a model's recipe stands among RECIPE_ORDER, -1 for a base model."""
         recipe = model.partition(",")[0]
         return RECIPE_ORDER.index(recipe) if recipe in RECIPE_ORDER else -1
 

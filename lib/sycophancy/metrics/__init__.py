@@ -23,7 +23,7 @@ from sycophancy.metrics.estimates import (
 )
 from sycophancy.metrics.mcnemar import flips
 from sycophancy.metrics.table import summary
-from sycophancy.metrics.words import nats, percent
+from sycophancy.metrics.words import nats, percent, points
 
 __all__ = [
     "DOSE_METRICS",
@@ -45,6 +45,7 @@ __all__ = [
     "nats",
     "padded",
     "percent",
+    "points",
     "shift_by_question",
     "shifts",
     "summary",

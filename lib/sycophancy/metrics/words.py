@@ -1,4 +1,4 @@
-"""Estimates as text for tables: rates in per cent, shifts and gaps in nats."""
+"""Estimates as text for tables: rates in per cent or points, shifts and gaps in nats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ def percent(row: Any) -> str:
     if pd.isna(row.low):
         return f"{row.value:.0%}".replace("%", " %")
     return f"{row.value * 100:.0f} % [{row.low * 100:.0f}, {row.high * 100:.0f}]"
+
+
+def points(row: Any) -> str:
+    """Return a difference of rates with its interval, such as "+3 points [-1, +7]"."""
+    interval = "" if pd.isna(row.low) else f" [{100 * row.low:+.0f}, {100 * row.high:+.0f}]"
+    return f"{100 * row.value:+.0f} points{interval}"
 
 
 def nats(row: Any) -> str:
