@@ -22,7 +22,9 @@ for path in (str(ROOT), str(ROOT / "tests")):
     if path not in sys.path:
         sys.path.insert(0, path)
 
+from checkouts import write_notebook  # noqa: E402
 from sycophancy import models  # noqa: E402
+from workflow import grid  # noqa: E402
 
 REPORTS = pytest.StashKey[list[str]]()  # texts that are printed after the tests
 
@@ -50,9 +52,22 @@ def embedded() -> models.LanguageModel:
     return models.load("smollm2_135m_instruct")
 
 
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of the repository, with notebooks that make, train, measure, compare."""
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    monkeypatch.setattr(grid, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(grid, "PROFILES", tmp_path / "profiles")
+    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "profiles").mkdir()
+    for name in ("03_make", "05_train", "02_measure", "07_compare"):
+        write_notebook(tmp_path / "notebooks", name, {"MODEL": "tiny_random", "DATA": ""})
+    return tmp_path
+
+
 # Modules of tests that compute with models, train them, or start and stop whole batches
 SLOW = {
-    "test_crash", "test_decoding", "test_finetune", "test_gguf", "test_lab", "test_models",
+    "test_crashtest", "test_decoding", "test_finetune", "test_gguf", "test_lab", "test_models",
     "test_packing", "test_quiet", "test_reuse", "test_scoring", "test_signals",
 }  # fmt: skip
 

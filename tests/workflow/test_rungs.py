@@ -12,12 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sycophancy import gguf, models, wheels
-from sycophancy.errors import InputError
-from test_workflow import (
-    checkout as checkout,
-)
-from test_workflow import (
+from checkouts import (
     run_python,
     run_reproduce,
     workflow_copy,
@@ -25,6 +20,8 @@ from test_workflow import (
     write_notebook,
     write_profile,
 )
+from sycophancy import gguf, models, wheels
+from sycophancy.errors import InputError
 from workflow import capacity, grid, plan, reproduce, rungs, tables
 
 LARGE, SMALL = "qwen2.5_coder_instruct_1.5b", "qwen2.5_coder_instruct_0.5b"

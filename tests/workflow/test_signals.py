@@ -16,10 +16,9 @@ import psutil
 import pytest
 from safetensors import safe_open
 
-from test_workflow import workflow_copy, write_notebook
+from checkouts import ROOT, workflow_copy, write_notebook
 from workflow import stopping
 
-ROOT = Path(__file__).resolve().parents[1]
 CELLS = ("03_make", "05_train")  # side by side
 WORK = """
 import os, time
