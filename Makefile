@@ -26,7 +26,7 @@ endif
 # the shell gives way to the command, which ends when make is asked to or is gone (workflow/stopping.py)
 BELOW_MAKE := SYCOPHANCY_PARENT=$$PPID exec
 .DEFAULT_GOAL := help
-.PHONY: help active setup reproduce laboratory measure intervene plan data check test fuzz crashtest lint jupyter bench notebooks lock clean distclean
+.PHONY: help active setup reproduce laboratory measure study intervene plan data check test fuzz crashtest lint published jupyter bench notebooks lock clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -58,8 +58,12 @@ reproduce: $(READY)  ## run the notebooks of PROFILE, draw the figures, print th
 measure: $(READY)  ## notebooks 01 and 02 on your model: make measure MODEL=hf://owner/name
 	@$(BELOW_MAKE) $(PY) -m workflow.reproduce --profile="$${PROFILE:-laptop}" --model="$$MODEL" --settings="$$SET"
 
-intervene: $(READY)  ## filter, train, measure: make intervene MODEL=hf://owner/name CLAIMS=my.csv [STEPS=…]
-	@$(BELOW_MAKE) $(PY) -m workflow.intervene --model="$$MODEL" --claims="$$CLAIMS" --steps="$$STEPS" --settings="$$SET"
+study: $(READY)  ## filter, train, measure your model: make study MODEL=hf://owner/name [CLAIMS=my.csv STEPS=…]
+	@$(BELOW_MAKE) $(PY) -m workflow.study --model="$$MODEL" --claims="$$CLAIMS" --steps="$$STEPS" --settings="$$SET"
+
+intervene:
+	@echo "make intervene is called make study now."
+	@$(MAKE) --no-print-directory study
 
 laboratory: $(READY)  ## train the small models of the laboratory: make laboratory [MODEL=lab_medium_tuned]
 	@$(BELOW_MAKE) $(PY) -m workflow.laboratory --known $${MODEL:+--model="$$MODEL"}
@@ -84,6 +88,9 @@ crashtest: $(READY)  ## kill a small batch 100 times and compare: make crashtest
 
 lint: $(READY)  ## ruff, mypy, notebooks without outputs
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb
+
+published: $(READY)  ## the small study that ships with the package, from the runs of PROFILE
+	@$(PY) -m workflow.published --profile="$${PROFILE:-laptop}"
 
 jupyter: $(READY)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks

@@ -76,9 +76,11 @@ def test_make_hands_on_what_it_was_given_unread(checkout: Path, value: str) -> N
     assert done.returncode == 0, done.stderr
     start = ["-m", "workflow.reproduce", f"--profile={value}", f"--model={value}"]
     assert called(checkout) == [[*start, f"--settings=OUT_DIR={value}"]]
-    make(checkout, "intervene", f"CLAIMS={value}", f"STEPS={value}")
     given = ["--model=", f"--claims={value}", f"--steps={value}", "--settings="]
-    assert called(checkout) == [["-m", "workflow.intervene", *given]]
+    for name in ("study", "intervene"):  # the second is its old name
+        done = make(checkout, name, f"CLAIMS={value}", f"STEPS={value}")
+        assert ("make study" in done.stdout) == (name == "intervene")
+        assert called(checkout) == [["-m", "workflow.study", *given]]
     make(checkout, "plan", f"CLAIMS={value}")
     start = ["-m", "workflow.plan", "--profile=laptop", f"--claims={value}"]
     assert called(checkout) == [[*start, "--steps=", "--settings="]]

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sycophancy import runs
+from sycophancy import ladder, runs
 from sycophancy.errors import InputError
 
 
@@ -79,7 +79,8 @@ def test_a_run_tells_everything_needed_to_repeat_it(tmp_path: Path) -> None:
 def test_the_default_folder_depends_on_the_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs.folder, "repository", lambda: tmp_path)
+    for module in (runs.folder, runs.newest):
+        monkeypatch.setattr(module, "repository", lambda: tmp_path)
     first = runs.start("02_x", {"N": 1})
     same = runs.start("02_x", {"N": 1})
     other = runs.start("02_x", {"N": 2})
@@ -200,12 +201,13 @@ def finish_run(root: Path, name: str, age: int, **given: Any) -> Path:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty checkout, in which runs are looked for."""
-    monkeypatch.setattr(runs.folder, "repository", lambda: tmp_path)
+    for module in (runs.folder, runs.newest):
+        monkeypatch.setattr(module, "repository", lambda: tmp_path)
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
-def test_finished_runs_are_found_by_folder_and_by_notebook(checkout: Path) -> None:
+def test_finished_runs_are_found_by_folder_and_by_notebook(checkout: Path, package: Path) -> None:
     with pytest.raises(InputError, match="03_x has not been run here"):
         runs.latest("03_x")
     old = finish_run(checkout, "a/03_x", 300, N=300)
@@ -236,11 +238,11 @@ def test_finished_runs_are_found_by_folder_and_by_notebook(checkout: Path) -> No
         ("evening/04_x@filters", {"MODEL": "smollm2_135m_instruct"}),
         ("measure/hf-a-b/laptop/04_x", {"MODEL": "hf://a/b"}),
         ("measure/smollm2_135m_instruct/laptop/04_x", {"MODEL": "smollm2_135m_instruct"}),
-        ("intervene/m-claims/04_x", {"MODEL": "m"}),
+        ("study/m-claims/04_x", {"MODEL": "m"}),
     ],
 )  # fmt: skip
 def test_runs_that_were_made_for_something_else_are_no_default(
-    name: str, given: dict[str, Any], checkout: Path
+    name: str, given: dict[str, Any], checkout: Path, package: Path
 ) -> None:
     finish_run(checkout, "smoke/03_w", 300, MODEL="tiny_random")
     trained = checkout / "runs" / "smoke" / "05_z" / "labels_seed0"
@@ -255,24 +257,94 @@ def test_runs_that_were_made_for_something_else_are_no_default(
     assert runs.latest("04_x") == by_hand
 
 
-def test_the_newest_runs_of_several_notebooks_are_of_one_batch(checkout: Path) -> None:
-    notebooks = ["01_x", "02_y"]
-    assert runs.latest_together([]) == []
-    finish_run(checkout, "evening/02_y", 10)
-    with pytest.raises(InputError, match="Notebook 01_x has not been run here"):
-        runs.latest_together(notebooks)
-    finish_run(checkout, "01_x/1234abcd", 5)
-    with pytest.raises(InputError, match="01_x, 02_y have not been run in one batch"):
-        runs.latest_together(notebooks)
-    laptop = [finish_run(checkout, f"laptop/{name}", 90) for name in notebooks]
-    assert runs.latest_together(notebooks) == laptop
-    assert runs.latest_together(notebooks[::-1]) == laptop[::-1]
-    finish_run(checkout, "02_y/1234abcd", 200)
-    by_hand = [finish_run(checkout, f"{name}/5678abcd", 7) for name in notebooks]
-    # the newest of each by hand, and a batch where that is newer
-    assert runs.latest_together(notebooks) == [checkout / "runs/01_x/1234abcd", by_hand[1]]
-    evening = finish_run(checkout, "evening/01_x", 2)
-    assert runs.latest_together(notebooks) == [evening, checkout / "runs/evening/02_y"]
+def publish_run(package: Path, key: str, **given: Any) -> Path:
+    """Put a finished run into the study that ships with the package."""
+    folder = package / key
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"parameters": given}))
+    rows = {"notebook": key.partition("@")[0], "rows": []}
+    (folder / "metrics.json").write_text(json.dumps(rows))
+    about = {"profile": "laptop", "commit": "abc1234", "date": "2026-12-01"}
+    (package / "study.json").write_text(json.dumps(about))
+    return folder
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty study that ships with the package."""
+    place = tmp_path / "package" / "published"
+    place.mkdir(parents=True)
+    for module in (ladder, runs.newest):
+        monkeypatch.setattr(module, "published_folder", lambda key: place / key)
+    return place
+
+
+def test_a_comparison_without_run_folders_takes_the_newest_real_study(
+    checkout: Path, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"MEASURED": "", "BASE": "m", "STEPS": "5", "OUT_DIR": "here"}
+    cells = {"In": ["", 'MEASURED = ""\nBASE = "m"\nSTEPS = "5"\nOUT_DIR = ""']}
+    with pytest.raises(InputError, match="MEASURED is empty, and there is no study to read"):
+        runs.take_study(cells, "06_x", asked)
+    ours = {"MEASURED": "published/02_y", "BASE": "p", "STEPS": "1,2", "OUT_DIR": "runs/laptop/z"}
+    publish_run(package, "06_x@rung", **ours)
+    publish_run(package, "02_y", MODEL="p")
+    assert runs.find("published/02_y") == package / "02_y"
+    assert runs.take_study(cells, "06_x", asked) == {**ours, "OUT_DIR": "here"}
+    said = "MEASURED is empty: this notebook reads the study that ships with this package"
+    assert f"{said} (06_x@rung: profile laptop, commit abc1234, 2026-12-01), base p." in (
+        capsys.readouterr().out
+    )
+    # what was changed stays; rehearsals, laboratories and what was run by hand are none
+    finish_run(checkout, "smoke/06_x", 5, MEASURED="a", BASE="tiny_random")
+    finish_run(checkout, "laptop/06_x@lab", 5, MEASURED="a", BASE="lab_tiny_tuned")
+    finish_run(checkout, "06_x/1234abcd", 5, MEASURED="a", BASE="h")
+    taken = runs.take_study(cells, "06_x", {**asked, "STEPS": "7"})
+    assert (taken["BASE"], taken["STEPS"]) == ("p", "7")
+    finish_run(checkout, "laptop/06_x", 90, MEASURED="b", BASE="q")
+    finish_run(checkout, "study/hf-a/06_x", 60, MEASURED="c", BASE="r")
+    assert runs.take_study(cells, "06_x", asked)["BASE"] == "r"
+    assert "reads the newest study here, hf-a (06_x), base r." in capsys.readouterr().out
+    named = {**asked, "MEASURED": "d"}
+    assert runs.take_study(cells, "06_x", named) == named
+    assert capsys.readouterr().out == ""
+
+
+def test_of_the_laboratory_a_comparison_is_taken_where_there_is_no_other(
+    checkout: Path, package: Path
+) -> None:
+    asked = {"MEASURED": "", "BASE": "", "OUT_DIR": ""}
+    publish_run(package, "08_x@lab", MEASURED="p", BASE="lab_medium_tuned")
+    assert runs.take_study({}, "08_x", asked)["MEASURED"] == "p"
+    finish_run(checkout, "laptop/08_x@lab", 90, MEASURED="own", BASE="lab_medium_tuned")
+    assert runs.take_study({}, "08_x", asked)["MEASURED"] == "own"
+
+
+def test_the_prompts_of_the_published_study_are_taken_where_none_were_made(
+    checkout: Path, package: Path
+) -> None:
+    publish_run(package, "03_x", N=1)
+    assert runs.latest("03_x") == package / "03_x"
+    own = finish_run(checkout, "laptop/03_x", 90, N=2)
+    assert runs.latest("03_x") == own
+
+
+def test_a_folder_of_runs_stands_for_all_models_in_it(checkout: Path) -> None:
+    trained = finish_run(checkout, "a/05_finetune", 9)
+    other = finish_run(checkout, "a/05_finetune@more", 9)
+    for folder in (
+        trained / "labels_seed1", trained / "labels_seed0", other / "placebo_seed0",
+        trained / "labels_seed0.before-1234abcd",
+    ):  # fmt: skip
+        folder.mkdir()
+        (folder / "model.json").write_text('{"base": "m"}')
+    own = ["runs/a/05_finetune/labels_seed0", "runs/a/05_finetune/labels_seed1"]
+    assert runs.as_models("b, runs/a/05_finetune") == ["b", *own]
+    assert runs.as_models("runs/a/05_finetune/") == own
+    assert runs.as_models([own[1], "hf://a/b", "no/folder"]) == [own[1], "hf://a/b", "no/folder"]
+    assert runs.as_models("runs/a") == ["m", *own, "runs/a/05_finetune@more/placebo_seed0"]
+    finish_run(checkout, "a/03_x", 9)
+    assert runs.as_models("runs/a/03_x") == ["runs/a/03_x"]  # holds none: the loader says so
 
 
 def test_a_finished_run_leaves_its_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sycophancy import models, runs
 from sycophancy.errors import InputError
-from workflow import grid, intervene, settings
+from workflow import grid, settings, study
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_published_profiles_give_what_yaml_gives() -> None:
     for path in sorted(grid.PROFILES.glob("*.yaml")):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         loaded = grid.load(path.stem)["notebooks"]
-        for key, parameters in (content["notebooks"] or {}).items():
+        for key, parameters in content.get("notebooks", {}).items():
             declared = declared_by(key.partition("@")[0])
             own = loaded[key]
             for name, value in (parameters or {}).items():
@@ -153,7 +153,7 @@ def test_a_notebook_reads_text_as_what_its_parameters_cell_declares() -> None:
 
 def test_a_name_that_begins_with_a_tilde_is_no_traceback(tmp_path: Path) -> None:
     """pathlib raises RuntimeError for the home of a user who is not there."""
-    assert intervene.claims_file("~nobody there.csv").endswith("~nobody there.csv")
+    assert study.claims_file("~nobody there.csv").endswith("~nobody there.csv")
     with pytest.raises(InputError, match=r"There is no folder.* '~nobody'"):
         models.check_name("~nobody")
     with pytest.raises(InputError, match="~nobody holds no finished run"):

@@ -96,7 +96,9 @@ def texts(value: Any) -> Iterator[str]:
 def substitute(value: Any, **words: str | None) -> Any:
     """Return a parameter with `{word}` replaced by its text, in lists and mappings as well."""
     if isinstance(value, str):
-        return PLACEHOLDER.sub(lambda m: words.get(m[1]) or m[0], value)
+        return PLACEHOLDER.sub(
+            lambda m: m[0] if words.get(m[1]) is None else str(words[m[1]]), value
+        )
     if isinstance(value, dict):
         return {key: substitute(part, **words) for key, part in value.items()}
     return [substitute(part, **words) for part in value] if isinstance(value, list) else value

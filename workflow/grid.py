@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,6 +45,7 @@ from sycophancy.runs.identity import (
     identity,
     read_source,
 )
+from sycophancy.studies import expand, read_studies
 from workflow import inputs
 from workflow.cells import (
     blocked,
@@ -53,6 +54,7 @@ from workflow.cells import (
     dependencies,
     fill,
     notebook_of,
+    substitute,
     trainings,
 )
 from workflow.settings import check_line
@@ -61,8 +63,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ROOT / "workflow" / "profiles"
 MEASURES = ("01_opinion_tasks", "02_wrong_additions")  # what `make measure` runs
-INTERVENE = "intervene"  # the profile of `make intervene`: it takes a model and claims
-ENTRIES = ("extends", "publish", "budget_minutes", "rungs", "notebooks")
+STUDY = "study"  # the profile of `make study`: it takes a model, and claims or none
+ENTRIES = ("extends", "publish", "budget_minutes", "rungs", "notebooks", "studies")
 MAGIC = re.compile(r"^(\s*)[%!].*", re.MULTILINE)  # a line for IPython, which is no Python
 
 
@@ -96,6 +98,7 @@ class Batch:
     file that each writes at its end. `budget` is in minutes, None where the profile states none.
     `rung` is the model for which `{rung}` stands, one of `rungs`, and `of_rung` are the cells that
     mention it or wait for one that does: they are not among `cells` where `rung` is empty.
+    `figures` is what the names of a cell's published figures end in.
     """
 
     base: str
@@ -110,6 +113,7 @@ class Batch:
     rung: str = ""
     rungs: Sequence[str] = ()
     of_rung: Sequence[str] = ()
+    figures: Mapping[str, str] = field(default_factory=dict)
 
 
 def batch(
@@ -139,7 +143,7 @@ def batch(
     rung = (rungs[0] if rung is None else rung) if own else ""
     if not rung:
         cells = {key: parameters for key, parameters in cells.items() if key not in of_rung}
-    filled = fill(cells, base, model=model, claims=claims, rung=rung)
+    filled = fill(cells, base, model=model, claims=claims or "", rung=rung)
     folders = {key: f"{base}/{key}" for key in cells}
     trained = trainings(filled.values())
     return Batch(
@@ -158,22 +162,42 @@ def batch(
         rung=rung,
         rungs=rungs,
         of_rung=of_rung,
+        figures=substitute(content["figures"], rung=rung.replace("_instruct", "")),
     )
 
 
 def profile_names() -> list[str]:
     """Return the names of the profiles of `make reproduce`, smallest first where known."""
     order = ["smoke", "laptop", "evening", "overnight", "tpu"]
-    found = {path.stem for path in PROFILES.glob("*.yaml")} - {INTERVENE}
+    found = {path.stem for path in PROFILES.glob("*.yaml")} - {STUDY}
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the content of a profile's file, on top of that of the profile it extends.
+def load(profile: str) -> dict[str, Any]:
+    """Return the content of a profile: its entries, and all its cells as `notebooks`.
 
-    Of a cell that both have, the parameters given in the file replace the other's; entries that it
-    leaves out, such as `publish`, are the other's. Raises InputError for an entry that is none, and
-    for profiles that extend each other.
+    Cells that the profile spells out come first, then those of its studies, in the file's order.
+    `figures` says what the names of a cell's published figures end in (see `Study.figures`).
+    Raises InputError for whatever `read_entries` and `studies.read_studies` refuse, and for a cell
+    that both have.
+    """
+    content = merge(profile)
+    cells = dict(content["notebooks"])
+    figures = dict.fromkeys(cells, "")
+    for study in read_studies(f"{profile}.yaml", content["studies"]):
+        for key, parameters in expand(study, default_parameters).items():
+            if key in cells:
+                raise InputError(f"{profile}.yaml has {key}, and so has the study {study.name!r}.")
+            cells[key], figures[key] = parameters, study.figures
+    return {**content, "notebooks": cells, "figures": figures}
+
+
+def merge(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the entries of a profile's file, on top of those of the profile it extends.
+
+    Of a cell or a study that both have, what the file gives replaces the other's, one by one;
+    entries that it leaves out, such as `publish`, are the other's. Raises InputError for an entry
+    that is none, and for profiles that extend each other.
     """
     path = PROFILES / f"{profile}.yaml"
     content = read_entries(path)
@@ -188,16 +212,31 @@ def load(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
         minutes = content["budget_minutes"]
         raise InputError(f"budget_minutes of {path.name} is {minutes:g}: give minutes above 0.")
     if "extends" not in content:
-        return dict(content)
+        return {"studies": {}, "notebooks": {}, **content}
     below, chain = content["extends"], (*extended_by, profile)
     others = [name for name in profile_names() if name not in chain]
     if below not in others:
         raise unknown(f"profile that {path.name} extends", below, others)
-    base = load(below, chain)
-    cells = {key: dict(given or {}) for key, given in base["notebooks"].items()}
-    for key, given in (content.get("notebooks") or {}).items():
-        cells[key] = {**cells.get(key, {}), **(given or {})}
-    return {**base, **content, "notebooks": cells}
+    base = merge(below, chain)
+    depths = {"notebooks": 2, "studies": 4}  # of mappings down to the parameters
+    both = {
+        entry: merge_entries(base[entry], content.get(entry) or {}, depth)
+        for entry, depth in depths.items()
+    }
+    return {**base, **content, **both}
+
+
+def merge_entries(base: Any, given: Any, depth: int) -> Any:
+    """Return `given` on top of `base`, mappings in mappings as far down as `depth`.
+
+    >>> merge_entries({"a": {"x": 1}, "b": 2}, {"a": {"y": 3}}, 2)
+    {'a': {'x': 1, 'y': 3}, 'b': 2}
+    """
+    if depth == 0 or not isinstance(base, dict) or not isinstance(given, dict | None):
+        return given
+    own = given or {}
+    lower = {key: merge_entries(base.get(key), value, depth - 1) for key, value in own.items()}
+    return {**base, **lower}
 
 
 def read_rungs(name: str, value: Any) -> list[str]:
@@ -232,9 +271,11 @@ def read_entries(path: Path) -> dict[str, Any]:
     for entry in content:
         if entry not in ENTRIES:
             raise unknown(f"entry of {path.name}", entry, ENTRIES)
-    for entry in () if "extends" in content else ("publish", "notebooks"):
-        if entry not in content:
-            raise InputError(f"{path.name} has no entry {entry!r}: add it, or extends.")
+    if "extends" not in content:
+        if "publish" not in content:
+            raise InputError(f"{path.name} has no entry 'publish': add it, or extends.")
+        if "notebooks" not in content and "studies" not in content:
+            raise InputError(f"{path.name} has no entry 'studies': add it, or extends.")
     cells = content.get("notebooks") or {}
     for key, given in cells.items() if isinstance(cells, dict) else [("notebooks", cells)]:
         if not isinstance(key, str) or (given and not isinstance(given, dict)):
@@ -255,24 +296,24 @@ def read_profile(
 
     `{runs}`, `{rung}`, `{model}` and `{claims}` are left in the parameters (see `fill`). With
     `model` only the measuring notebooks remain, run on that model, and nothing is published; the
-    profile `intervene` takes `model` and `claims` instead. Raises InputError for a parameter that
+    profile `study` takes `model` and `claims` instead. Raises InputError for a parameter that
     the notebook does not declare, a mention of a cell that is not there, and cells that wait for
     each other.
     """
-    if profile not in profile_names() and (profile != INTERVENE or claims is None):
+    if profile not in profile_names() and (profile != STUDY or model is None):
         raise unknown("profile", profile, profile_names())
     content = load(profile)
     grid: dict[str, dict[str, Any]] = {k: dict(v or {}) for k, v in content["notebooks"].items()}
     for key in grid:
         notebook_of(key)
-    words = ["runs", "model", "claims"] if profile == INTERVENE else ["runs"]
+    words = ["runs", "model", "claims"] if profile == STUDY else ["runs"]
     if "rungs" not in content and (keys := cells_with("rung", grid)):
         raise InputError(
             f"{profile}.yaml has no entry 'rungs', and {keys[0]} mentions {{rung}}: add the models "
             f"for which it may stand, such as rungs: [{', '.join(reversed(PARAMETERS))}]."
         )
     check_placeholders(grid, [*words, "rung"])
-    if profile != INTERVENE and model is not None:
+    if profile != STUDY and model is not None:
         grid = {name: {**grid[name], "MODEL": "{model}"} for name in MEASURES}
     own = split_overrides(overrides or {}, grid)
     for key, parameters in grid.items():
@@ -330,10 +371,11 @@ def slug(text: str, default: str = "model") -> str:
 def run_base(profile: str, model: str | None = None, claims: str | None = None) -> str:
     """Return the folder of a command's run folders, relative to the repository.
 
-    `make intervene` has one for each model and claims file: training does not go on with others.
+    `make study` has one for each model and claims file: training does not go on with others.
     """
-    if profile == INTERVENE:
-        return f"runs/{INTERVENE}/{slug(model or '')}-{slug(Path(claims or '').stem, 'claims')}"
+    if profile == STUDY:
+        own = f"-{slug(Path(claims).stem, 'claims')}" if claims else ""
+        return f"runs/{STUDY}/{slug(model or '')}{own}"
     return f"runs/{profile}" if model is None else f"runs/measure/{slug(model)}/{profile}"
 
 

@@ -1,6 +1,6 @@
 """Say what a profile will do before it starts: cells, items, tokens and minutes.
 
-Usage: make plan [PROFILE=…] [MODEL=… [CLAIMS=my.csv]]
+Usage: make plan [PROFILE=…]   or   make plan PROFILE=study MODEL=… [CLAIMS=my.csv]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 
 from sycophancy import gguf, lab, models, runs, scoring
 from sycophancy.errors import InputError
-from workflow import grid, intervene, reproduce, rungs
+from workflow import grid, reproduce, rungs, study
 from workflow.cells import notebook_of
 from workflow.settings import add_settings, given_settings, parse_setting
 from workflow.speeds import (
@@ -269,9 +269,9 @@ def main() -> int:
     try:
         overrides = dict(map(parse_setting, given_settings(options)))
         profile, claims = options.profile, None
-        if options.claims is not None:
-            profile = grid.INTERVENE
-            claims = intervene.check(options.model or "", options.claims)
+        if options.claims is not None or profile == grid.STUDY:
+            profile = grid.STUDY
+            claims = study.check(options.model or "", options.claims or "")
         expand = partial(grid.batch, profile, options.model, overrides, claims)
         batch = expand()
         reproduce.check_training(batch, overrides)

@@ -72,7 +72,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
 
     folders = {key: ROOT / folder for key, folder in batch.folders.items()}
     if batch.publishes and not overrides:
-        tables.publish(folders.values(), ROOT / "figures", batch.rung)
+        tables.publish(tables.figure_sources(batch), ROOT / "figures")
     tables.print_tables(folders, batch.rung)
     if left_out:
         print(left_out)
@@ -132,8 +132,7 @@ def one_at_a_time() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                "Another make reproduce, measure or intervene is running in this checkout: wait "
-                "for it."
+                "Another make reproduce, measure or study is running in this checkout: wait for it."
             ) from None
         yield
 
@@ -175,7 +174,7 @@ def run_snakemake(config: dict[str, Any], batch: grid.Batch, jobs: int) -> int:
     command += ["--resources", *(f"{name}={amount}" for name, amount in given.items())]
     # the other scheduler would take two cells of low priority before one of a high priority
     command += ["--scheduler", "greedy", "--rerun-incomplete"]
-    measures = config["model"] and config["profile"] != grid.INTERVENE
+    measures = config["model"] and config["profile"] != grid.STUDY
     if not measures:  # a model that one notebook cannot load, the other cannot either
         command += ["--keep-going"]
     command += ["--rerun-triggers", "mtime", "params", "input", "--nocolor"]

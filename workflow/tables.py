@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sycophancy import figures
+from sycophancy.ladder import LABORATORY as LABORATORY_MODELS
 from sycophancy.runs import atomic, metrics_of
+from sycophancy.studies import COMPARES
 from workflow import grid
 from workflow.cells import notebook_of
 
 GENERATES = "03_generate_data"
-COMPARES = "07_wrong_additions_after"
+JUDGES = "07_wrong_additions_after"
 LABORATORY_FIGURES = re.compile(r"fig(\d|_examples)")  # the paper's, and one curve that is ours
 LABORATORY = "@lab"
-APART = re.compile(rf"({LABORATORY}(?:_(?:tiny|small|medium|large))?|@rung)")  # and what follows
 
 
-def publish(folders: Iterable[Path], target: Path, rung: str = "") -> None:
+def publish(sources: Iterable[tuple[Path, str]], target: Path) -> None:
     """Copy the figures of finished runs into figures/, where they differ from what is there.
 
-    A figure that several cells drew is that of the first of them. Cells of the laboratory (label
-    "lab", or with a size "lab_small", whatever follows) and of the `rung` (label "rung", whatever
-    follows) publish under names of their own: none of them stands for the embedded model, nor one
-    rung for another. Of the laboratory LABORATORY_FIGURES are published, of others all.
+    `sources` are run folders, each with what the names of its figures end in, so that no model's
+    stand for another's. A figure that several have is that of the first. Of the laboratory
+    LABORATORY_FIGURES are published, of others all.
     """
     target.mkdir(exist_ok=True)
     seen = set()
-    for folder in folders:
-        apart = APART.search(folder.name)
+    for folder, ending in sources:
+        laboratory = f"{ending}_".startswith(LABORATORY_MODELS)
         for path in sorted((folder / "figures").glob("fig*")):
-            if LABORATORY in folder.name and not LABORATORY_FIGURES.match(path.name):
+            if laboratory and not LABORATORY_FIGURES.match(path.name):
                 continue
             old = target / path.name
-            if apart:
-                name = label(apart[1], rung).replace("_instruct", "")
-                old = old.with_stem(f"{path.stem}_{name}")
+            if ending:
+                old = old.with_stem(f"{path.stem}_{ending}")
             if old.name in seen:
                 continue
             seen.add(old.name)
@@ -48,6 +47,23 @@ def publish(folders: Iterable[Path], target: Path, rung: str = "") -> None:
                 with atomic(old) as temporary:
                     shutil.copyfile(path, temporary)
                 print(f"wrote {target.name}/{old.name}")
+
+
+def figure_sources(batch: grid.Batch) -> list[tuple[Path, str]]:
+    """Return the run folders of a batch and the endings of their figures, as `publish` takes them.
+
+    They stand in the profile's order, but for comparisons: of a study and those that extend it the
+    last one has all runs to compare, and comes first.
+    """
+    keys = list(batch.cells)
+    last = [key for key in reversed(keys) if compares(notebook_of(key), batch.cells[key])]
+    ordered = [*last, *(key for key in keys if key not in last)]
+    return [(grid.ROOT / batch.folders[key], batch.figures[key]) for key in ordered]
+
+
+def compares(notebook: str, parameters: Mapping[str, Any]) -> bool:
+    """Return whether a cell draws what other cells measured."""
+    return notebook in COMPARES or bool(parameters.get("BESIDE"))
 
 
 def print_tables(folders: dict[str, Path], rung: str = "") -> None:
@@ -94,7 +110,7 @@ def print_intervention(folders: dict[str, Path], rung: str = "") -> None:
     """Print the table that the comparison of the additions saved as intervention.csv."""
     for key, folder in folders.items():
         path = folder / "intervention.csv"
-        if notebook_of(key) == COMPARES and path.is_file():
+        if notebook_of(key) == JUDGES and path.is_file():
             print(f"\nBefore and after the intervention{in_brackets(key, rung)}")
             print(pd.read_csv(path, dtype=str, keep_default_na=False).to_string(index=False))
 

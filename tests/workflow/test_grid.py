@@ -71,7 +71,7 @@ def test_cells_wait_for_the_laboratory_models_that_they_name_and_for_no_others()
     ],
 )
 def test_a_path_is_no_pattern(model: str, claims: str) -> None:
-    batch = grid.batch("intervene", model, claims=claims)
+    batch = grid.batch("study", model, claims=claims)
     assert batch.cells["03_generate_data"]["CLAIMS"] == claims
     assert batch.cells["04_filter"]["MODEL"] == model
     assert batch.depends["04_filter"] == ["03_generate_data"]
@@ -83,7 +83,7 @@ def test_a_path_is_no_pattern(model: str, claims: str) -> None:
 def test_a_line_break_in_a_path_is_refused() -> None:
     for name, given in (("MODEL", ("a\nb", "c")), ("CLAIMS", ("a", "b\r\nc"))):
         with pytest.raises(InputError, match=f"{name} is .*a line break"):
-            grid.batch("intervene", given[0], claims=given[1])
+            grid.batch("study", given[0], claims=given[1])
 
 
 def test_run_folders_lie_where_out_dir_says(
@@ -121,7 +121,6 @@ def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:
     cells_of = {key: given for key, given in batch.cells.items() if key not in batch.of_rung}
     large = {key for key, given in cells_of.items() if grid.fills_the_machine(key, given)}
     before = {"00_start_here", "01_opinion_tasks", "02_wrong_additions", "03_generate_data"}
-    before |= {"03_generate_data@facts"}
     after = {"01_opinion_tasks@after", "02_wrong_additions@after", "10_prior_knowledge"}
     filters = {
         f"{key}@filters" for key in ("02_wrong_additions", "05_finetune", "10_prior_knowledge")

@@ -123,19 +123,19 @@ def test_any_path_arrives_as_it_is_in_a_checkout_at_any_path(tmp_path: Path) -> 
     copy = workflow_copy(tmp_path / ODD, {})
     own = {"03_make": {"MODEL": "{model}, tiny_random", "CLAIMS": "{claims}"}}
     profile = yaml.safe_dump({"publish": False, "notebooks": own})
-    (copy / "workflow" / "profiles" / "intervene.yaml").write_text(profile)
+    (copy / "workflow" / "profiles" / "study.yaml").write_text(profile)
     write_notebook(copy / "notebooks", "03_make", {"MODEL": "", "CLAIMS": ""}, RECORD)
     program = (
         "from workflow import reproduce; import sys; model, claims, *settings = sys.argv[1:]; "
     )
-    program += "sys.exit(reproduce.run('intervene', model, settings, claims))"
+    program += "sys.exit(reproduce.run('study', model, settings, claims))"
     claims = copy / f"{ODD}.csv"
 
     def run(content: str, *settings: str) -> int:
         claims.write_text(content)
         done = run_python(copy, "-c", program, ODD, claims.name, *settings)
         assert done.returncode == 0, done.stderr
-        out = tmp_path / OUT if settings else next(copy.glob("runs/intervene/*"))
+        out = tmp_path / OUT if settings else next(copy.glob("runs/study/*"))
         seen = out / "03_make" / "seen.json"
         assert json.loads(seen.read_text()) == [f"{ODD}, tiny_random", claims.name, content]
         return seen.stat().st_mtime_ns

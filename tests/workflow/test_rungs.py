@@ -269,34 +269,6 @@ def test_make_reproduce_goes_on_without_a_rung_and_says_so_twice(
     assert [config["rung"] for config in asked] == [""]
 
 
-def test_figures_of_a_rung_are_published_under_the_name_of_its_model(tmp_path: Path) -> None:
-    for cell in ("02_x", "02_x@rung", "02_x@rung_after", "02_x@lab_small_after"):
-        (tmp_path / cell / "figures").mkdir(parents=True)
-        for name in ("fig03_x.svg", "fig_losses.csv"):
-            (tmp_path / cell / "figures" / name).write_text(cell)
-    (tmp_path / "02_x@rung_after" / "figures" / "fig05_y.png").write_text("after")
-    cells_run = ("02_x@rung", "02_x@rung_after", "02_x", "02_x@lab_small_after")
-    folders, target = [tmp_path / cell for cell in cells_run], tmp_path / "figures"
-    tables.publish(folders, target, LARGE)
-    expected = {
-        "fig03_x.svg": "02_x",
-        "fig_losses.csv": "02_x",
-        "fig03_x_lab_small.svg": "02_x@lab_small_after",
-        "fig03_x_qwen2.5_coder_1.5b.svg": "02_x@rung",
-        "fig_losses_qwen2.5_coder_1.5b.csv": "02_x@rung",
-        "fig05_y_qwen2.5_coder_1.5b.png": "after",
-    }
-    assert {path.name: path.read_text() for path in target.iterdir()} == expected
-    # with another model taken instead, what the first one drew stays
-    (folders[0] / "figures" / "fig03_x.svg").write_text("small")
-    tables.publish(folders[:1], target, SMALL)
-    expected |= {
-        "fig03_x_qwen2.5_coder_0.5b.svg": "small",
-        "fig_losses_qwen2.5_coder_0.5b.csv": "02_x@rung",
-    }
-    assert {path.name: path.read_text() for path in target.iterdir()} == expected
-
-
 def test_tables_name_the_model_of_a_rung(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ def test_settings_reach_the_notebooks_that_know_them() -> None:
 def test_a_setting_may_be_for_one_cell() -> None:
     """N is a number of prompts in notebook 03 and of questions where a model is measured."""
     given = dict(map(settings.parse_setting, ["03_generate_data:N=0", "N=20"]))
-    found, _ = grid.read_profile("intervene", "a/b", given, "my.csv")
+    found, _ = grid.read_profile("study", "a/b", given, "my.csv")
     assert found["03_generate_data"]["N"] == 0
     assert found["10_prior_knowledge"]["N"] == 20
     one = dict([settings.parse_setting("02_wrong_additions@after:N=5")])
@@ -80,7 +80,7 @@ def test_settings_of_training_are_checked_before_anything_runs(
 ) -> None:
     given = {name: value}
     with pytest.raises(InputError, match=said):
-        reproduce.check_training(grid.batch("intervene", "tiny_random", given, "my.csv"), given)
+        reproduce.check_training(grid.batch("study", "tiny_random", given, "my.csv"), given)
     sound = {"STEPS": 500, "RATIO": "1"}
     reproduce.check_training(grid.batch("overnight", None, sound), sound)
 

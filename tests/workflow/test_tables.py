@@ -40,7 +40,7 @@ def test_publishing_copies_figures_that_changed_and_nothing_else(tmp_path: Path)
     (run / "one_sum.svg").write_text("not a figure of the paper")
     target.mkdir()
     (target / "fig02_y.svg").write_text("of another notebook")
-    tables.publish([run.parent], target)
+    tables.publish([(run.parent, "")], target)
     assert {p.name: p.read_text() for p in target.iterdir()} == {
         "fig03_x.svg": "new",
         "fig02_y.svg": "of another notebook",
@@ -55,7 +55,8 @@ def test_figures_of_the_laboratory_never_stand_for_the_real_models(tmp_path: Pat
     (tmp_path / "08_x@lab_after" / "figures" / "fig06.svg").write_text("measured later")
     (tmp_path / "08_x@lab" / "figures" / "fig_losses.svg").write_text("no figure of the paper")
     cells_run = ("08_x@lab", "08_x@lab_after", "08_x@lab_small", "08_x")
-    folders = [tmp_path / cell for cell in cells_run]
+    endings = ("lab", "lab", "lab_small", "")
+    folders = [(tmp_path / cell, end) for cell, end in zip(cells_run, endings, strict=True)]
     tables.publish(folders, tmp_path / "figures")
     published = {p.name: p.read_text() for p in (tmp_path / "figures").iterdir()}
     assert published == {
@@ -136,5 +137,27 @@ def test_a_figure_of_two_cells_is_published_from_the_first(tmp_path: Path) -> No
     for name in ("before", "after"):
         (tmp_path / name / "figures").mkdir(parents=True)
         (tmp_path / name / "figures" / "fig02_x.svg").write_text(name)
-    tables.publish([tmp_path / "before", tmp_path / "after"], tmp_path / "out")
+    tables.publish([(tmp_path / "before", ""), (tmp_path / "after", "")], tmp_path / "out")
     assert (tmp_path / "out" / "fig02_x.svg").read_text() == "before"
+
+
+def test_of_studies_that_go_on_the_last_comparison_is_published(tmp_path: Path) -> None:
+    batch = grid.batch("laptop")
+    sources = [folder.name for folder, _ in tables.figure_sources(batch)]
+    assert sorted(sources) == sorted(batch.cells)
+    for notebook in ("07_wrong_additions_after", "10_prior_knowledge"):
+        of_rung = [name for name in sources if name.startswith(f"{notebook}@rung")]
+        assert of_rung == [
+            f"{notebook}@rung_balanced",
+            f"{notebook}@rung_original",
+            f"{notebook}@rung",
+        ]
+    # what is measured is drawn before the training first
+    sums = [name for name in sources if name.startswith("02_wrong_additions@rung")]
+    assert sums[0] == "02_wrong_additions@rung"
+    endings = {folder.name: ending for folder, ending in tables.figure_sources(batch)}
+    assert endings["07_wrong_additions_after@rung_original"] == "qwen2.5_coder_1.5b"
+    assert endings["02_wrong_additions@after"] == endings["00_start_here"] == ""
+    assert endings["08_why_filter@lab"] == "lab"
+    small = grid.batch("laptop", rung="qwen2.5_coder_instruct_0.5b")
+    assert dict(small.figures)["02_wrong_additions@rung"] == "qwen2.5_coder_0.5b"

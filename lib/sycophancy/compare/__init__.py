@@ -12,6 +12,7 @@ from sycophancy.compare.judging import (
     verdict,
 )
 from sycophancy.compare.measured import (
+    add_measured,
     answer_format_of,
     apart,
     by_filter,
@@ -51,6 +52,7 @@ __all__ = [
     "POOLED",
     "SHARE",
     "STEPS",
+    "add_measured",
     "answer_format_of",
     "apart",
     "benchmark_measures",

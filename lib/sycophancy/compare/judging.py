@@ -25,13 +25,20 @@ COSTS = ("accuracy_none", "accuracy_wrong", "cost")  # metrics of `metrics.user_
 SEED = re.compile(r", seed \d+")  # as `short_names` says it
 
 
-def development(folder: str | Path) -> pd.DataFrame:
-    """Return the development numbers of a run of notebook 05 (rows of its metrics.json)."""
-    place = runs.find(folder)
-    rows = pd.DataFrame(runs.metrics_of(place)["rows"])
-    if "suite" not in rows or not (rows["suite"] == "claims").any():
-        raise InputError(f"{place} holds no development numbers: give a run of notebook 05.")
-    return rows[rows["suite"] == "claims"]
+def development(folders: str | Path) -> pd.DataFrame:
+    """Return the development numbers of runs of notebook 05 (rows of their metrics.json).
+
+    `folders` are their run folders, separated by commas; what several hold of the same model, such
+    as the base, is taken once.
+    """
+    tables: list[pd.DataFrame] = []
+    for place in map(runs.find, runs.as_list(str(folders))):
+        rows = pd.DataFrame(runs.metrics_of(place)["rows"])
+        if "suite" not in rows or not (rows["suite"] == "claims").any():
+            raise InputError(f"{place} holds no development numbers: give a run of notebook 05.")
+        known = {model for table in tables for model in table["model"]}
+        tables.append(rows[(rows["suite"] == "claims") & ~rows["model"].isin(known)])
+    return pd.concat(tables, ignore_index=True)
 
 
 def better(table: pd.DataFrame, recipes: Sequence[str]) -> str:

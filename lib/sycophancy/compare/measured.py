@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sycophancy import runs
-from sycophancy.compare.tables import check_grid, model_facts, read_table
+from sycophancy.compare.tables import check_grid, model_facts, read, read_table
 from sycophancy.errors import InputError
+from sycophancy.runs import as_list, at_step
 from sycophancy.templates import LAB_FORMATS
 
 
@@ -31,6 +31,22 @@ def common(items: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.
             "ANSWER_FORMATS, FORMAT and SEEDS."
         )
     return kept, scores[scores["item_id"].isin(kept["item_id"])].reset_index(drop=True)
+
+
+def add_measured(
+    folders: str, items: pd.DataFrame, scores: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what finished runs measured, then `items` and `scores`: what all models answered.
+
+    `folders` lists run folders, separated by commas; where it is empty the tables are returned as
+    they are. Raises InputError as `read` and `common` do.
+    """
+    if not folders:
+        return items, scores
+    earlier = read(as_list(folders))
+    return common(
+        *(pd.concat(pair, ignore_index=True) for pair in zip(earlier, (items, scores), strict=True))
+    )
 
 
 def apart(items: pd.DataFrame, *, laboratory: bool) -> None:
@@ -122,22 +138,24 @@ def by_filter(facts: pd.DataFrame, recipe: str, filters: Sequence[str], base: st
     return found.assign(trained=told)
 
 
-def check_trained(folder: str | Path, measured: Iterable[str]) -> None:
-    """Raise InputError naming every model that a run of notebook 05 trained and nobody measured.
+def check_trained(folders: str | Path, measured: Iterable[str]) -> None:
+    """Raise InputError naming every model that runs of notebook 05 trained and nobody measured.
 
-    `measured` are models; a trained one is told by the name of its folder and the one above it.
-    Trained are those whose development claims the run has, not what earlier runs left in it.
+    `folders` are their run folders, separated by commas. `measured` are models; a trained one is
+    told by the name of its folder and the one above it. Trained are those whose development claims
+    a run has, not what earlier runs left in it.
     """
     known = {name_of(model) for model in measured}
-    trained = [str(model) for model in read_table(folder, "items")["model"].unique()]
-    missing = [Path(model).name for model in trained[1:] if name_of(model) not in known]
-    if missing:
-        raise InputError(
-            f"Trained in {folder} and not measured: {', '.join(missing)}. Measure them (notebooks "
-            "01, 02 and 10 with MODEL) and add the run folders."
-        )
+    for folder in as_list(str(folders)):
+        trained = [str(model) for model in read_table(folder, "items")["model"].unique()]
+        missing = [Path(model).name for model in trained[1:] if name_of(model) not in known]
+        if missing:
+            raise InputError(
+                f"Trained in {folder} and not measured: {', '.join(missing)}. Measure them "
+                "(notebooks 01, 02 and 10 with MODEL) and add the run folders."
+            )
 
 
 def name_of(model: str) -> tuple[str, ...]:
     """Return the last two parts of a trained run's path, without a step."""
-    return Path(runs.at_step(model)[0]).parts[-2:]
+    return Path(at_step(model)[0]).parts[-2:]

@@ -5,7 +5,6 @@ Nothing is scored here: what a comparison needs and nobody has measured is named
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 from sycophancy import metrics, runs, templates
 from sycophancy.errors import InputError
 from sycophancy.generate import RECIPES
+from sycophancy.ladder import resolve
 from sycophancy.reading import read_object
 
 POOLED = "all_opinion_tasks"  # the opinion tasks as one suite
@@ -86,7 +86,7 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
 
 def find(folder: str | Path) -> Path:
     """Return `folder` where it is: as given, else below the checkout."""
-    path, root = Path(os.path.expanduser(folder)), runs.repository()
+    path, root = resolve(str(folder), Path()), runs.repository()
     return path if path.exists() or path.is_absolute() or root is None else root / path
 
 

@@ -21,11 +21,11 @@ import pandas as pd
 
 from sycophancy import generate, scoring, templates
 from sycophancy.errors import InputError, unknown
+from sycophancy.ladder import FILTERS
 from sycophancy.models import LanguageModel
 from sycophancy.suites.claims import wrong_labels
 from sycophancy.suites.items import check_names
 
-FILTERS = ("none", "pick", "both_orders", "paired")
 COLUMNS = [
     "prompt_id", "claim_id", "source", "truth", "polarity", "log_odds", "right", "kept", "filter",
 ]  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 from sycophancy.finetune.adapters import projections
 from sycophancy.finetune.checkpoint import load_weights, steps
 from sycophancy.finetune.loop import Cost, Progress, cost_entry, flops, train
-from sycophancy.finetune.parameters import check_parameters, from_parameters, run_name
+from sycophancy.finetune.parameters import check_parameters, from_parameters
 from sycophancy.finetune.settings import METHODS, OPTIMIZERS, Settings, check, dtype_for, read_run
 from sycophancy.finetune.trained import export, load
+from sycophancy.ladder import run_name
 
 __all__ = [
     "METHODS",

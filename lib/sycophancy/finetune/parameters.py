@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sycophancy.finetune.settings import Settings, check, check_whole
-from sycophancy.mixture import RATIO
 from sycophancy.mixture import check as check_ratio
 from sycophancy.runs import as_list
 
@@ -48,14 +47,3 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         check_whole("EXAMPLES", limit, 0)
     for name in ("MAX_TOKENS", "N_DEVELOPMENT"):
         check_whole(name, parameters[name], 1)
-
-
-def run_name(recipe: str, kind: str, seed: int, *, ratio: float = RATIO, limit: int = 0) -> str:
-    """Return the folder name of a run.
-
-    The filter is named where it is not `paired`, the ratio of generated prompts to instructions
-    where it is not the paper's 5, and the limit of distinct prompts where there is one.
-    """
-    parts = [recipe, kind if kind != "paired" else "", f"ratio{ratio:g}" if ratio != RATIO else ""]
-    parts += [f"prompts{limit}" if limit else "", f"seed{seed}"]
-    return "_".join(part for part in parts if part)

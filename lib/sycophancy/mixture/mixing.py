@@ -9,10 +9,10 @@ import pandas as pd
 
 from sycophancy import generate, sets
 from sycophancy.errors import InputError
+from sycophancy.ladder import RATIO
 from sycophancy.templates import LAB_FORMATS, Chat, dialect, message_renderer
 from sycophancy.templates.wording import ASSISTANT, HUMAN
 
-RATIO = 5.0  # generated : instruction, the paper's
 KINDS = ("generated", "instruction")
 COLUMNS = ["example_id", "kind", "prompt", "completion", "source"]
 INSTRUCTION = ["instruction", "response", "category"]  # columns of `sets.instructions`

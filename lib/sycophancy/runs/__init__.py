@@ -15,9 +15,6 @@ from sycophancy.runs.files import (
 from sycophancy.runs.folder import (
     Run,
     find,
-    is_real,
-    latest,
-    latest_together,
     metrics_of,
     parameters_of,
     read_record,
@@ -36,6 +33,7 @@ from sycophancy.runs.machine import (
     versions,
 )
 from sycophancy.runs.memory import total_memory
+from sycophancy.runs.newest import as_models, is_real, latest, take_study
 from sycophancy.runs.parameters import as_list, literals, parameter_hash, read_parameters
 from sycophancy.runs.values import read_flag, read_number, read_value, read_whole
 
@@ -44,6 +42,7 @@ __all__ = [
     "Run",
     "append_line",
     "as_list",
+    "as_models",
     "at_step",
     "atomic",
     "cache_dir",
@@ -56,7 +55,6 @@ __all__ = [
     "is_real",
     "keep_to_quota",
     "latest",
-    "latest_together",
     "literals",
     "metrics_of",
     "parameter_hash",
@@ -74,6 +72,7 @@ __all__ = [
     "repository",
     "start",
     "sweep",
+    "take_study",
     "total_memory",
     "versions",
     "write_json",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.errors import InputError
+from sycophancy.ladder import resolve
 
 ENDING = re.compile(r"\..+\.([\w-]+)\.(\d+)\.(\d+)\.part")  # host, process, number
 DAY = 86_400.0  # seconds after which a temporary file of another machine is nobody's
@@ -138,9 +139,9 @@ def is_running(process: int) -> bool:
 
 
 def existing(text: str, base: Path) -> Path | None:
-    """Return the file or folder that a text names, from `base` where it is relative, or None."""
+    """Return the file or folder that a text names (see `resolve`), or None."""
     try:
-        path = base / Path(os.path.expanduser(text.strip()))
+        path = resolve(text.strip(), base)
         return path if text.strip() and path.exists() else None
     except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such user: no path
         return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.ladder import RANDOM, RUN_FILE, at_step, names_laboratory
+from sycophancy.ladder import resolve
 from sycophancy.reading import read_object
-from sycophancy.runs.files import atomic, existing, sweep, write_json
+from sycophancy.runs.files import atomic, sweep, write_json
 from sycophancy.runs.identity import code, every_module, short_hash
 from sycophancy.runs.kernels import interrupt_and_end
 from sycophancy.runs.machine import (
@@ -32,7 +30,6 @@ from sycophancy.runs.parameters import parameter_hash
 
 RECORD = "run.json"
 AGAIN = "delete that run folder and run the notebook again"
-SMOKE = "smoke"  # the profile that runs everything on random weights
 
 
 @dataclass
@@ -112,80 +109,18 @@ class Run:
 
 
 def find(folder: str | Path) -> Path:
-    """Return a run folder as given or, where it is not there, below the checkout.
+    """Return a run folder as given or, where it is not there, below the checkout (see `resolve`).
 
     Raises InputError for a folder that holds no finished run.
     """
-    given = Path(os.path.expanduser(folder))
-    for place in (given, (repository() or Path.cwd()) / given):
+    for base in (Path(), repository() or Path.cwd()):
+        place = resolve(str(folder), base)
         if (place / "metrics.json").is_file():
             return place
     raise InputError(
         f"{folder} holds no finished run (no metrics.json): run the notebook that writes it, or "
         "`make reproduce`, and give its run folder."
     )
-
-
-def is_real(parameters: Mapping[str, Any], known: frozenset[str] = frozenset()) -> bool:
-    """Return whether a run is of real models: none of the laboratory, none of random weights.
-
-    Models and run folders that parameters name count with what they were made from; `known` are
-    names that were looked at before.
-    """
-    if names_laboratory(parameters):
-        return False
-    given = (value for name, value in parameters.items() if name != "OUT_DIR")
-    names = {name.strip() for value in given for name in str(value).split(",")} - known
-    return RANDOM not in names and all(is_real(made_from(name), known | names) for name in names)
-
-
-def made_from(name: str) -> Mapping[str, Any]:
-    """Return the parameters of the run folder `name`, or the base of the trained run `name`.
-
-    Empty where it is neither.
-    """
-    folder = existing(at_step(name)[0], repository() or Path.cwd())
-    if folder is not None and (folder / RUN_FILE).is_file():
-        return {"MODEL": read_record(folder / RUN_FILE, "base")}
-    if folder is not None and (folder / RECORD).is_file():
-        return parameters_of(folder)
-    return {}
-
-
-def latest(notebook: str) -> Path:
-    """Return the run folder of a notebook that is taken where none is given: see below."""
-    return latest_together([notebook])[0]
-
-
-def latest_together(notebooks: Sequence[str]) -> list[Path]:
-    """Return the run folders of notebooks that are taken where none is given: the newest.
-
-    They come from one batch that has run all of these notebooks, or all were run by hand. Only runs
-    of real models are taken (`is_real`), and none of the smoke profile, of `make measure`, of `make
-    intervene` or of a cell with a label: those were made for a purpose of their own. Raises
-    InputError where there is none.
-    """
-    if not notebooks:
-        return []
-    batches: defaultdict[str, dict[str, tuple[float, Path]]] = defaultdict(dict)
-    for path in ((repository() or Path.cwd()) / "runs").glob("*/*/metrics.json"):
-        folder, batch = path.parent, path.parent.parent.name
-        notebook = metrics_of(folder)["notebook"]
-        special = batch == SMOKE or "@" in folder.name
-        if notebook in notebooks and not special and is_real(parameters_of(folder)):
-            there = batches["" if batch == notebook else batch]
-            there[notebook] = max((path.stat().st_mtime, folder), there.get(notebook, (0, folder)))
-    whole = [there for there in batches.values() if there.keys() == set(notebooks)]
-    if not whole:
-        missing = [name for name in notebooks if not any(name in t for t in batches.values())]
-        what = (
-            f"Notebook {missing[0]} has not been run here"
-            if missing
-            else f"Notebooks {', '.join(notebooks)} have not been run in one batch"
-        )
-        raise InputError(f"{what}: run it first, or give the run folder.")
-    newest = max(whole, key=lambda there: max(there.values()))
-    return [newest[notebook][1] for notebook in notebooks]
 
 
 def parameters_of(folder: Path) -> dict[str, Any]:

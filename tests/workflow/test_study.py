@@ -1,42 +1,35 @@
-"""The intervention on a model of one's own: its cells, its claims, its checks."""
+"""A study of one's own model: its cells, its claims, its checks."""
 
 from __future__ import annotations
 
 import itertools
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from checkouts import ROOT, claims_text, some_file, write_notebook, write_profile
+from checkouts import claims_text, some_file
 from sycophancy.errors import InputError
-from workflow import grid, intervene, reproduce
+from workflow import grid, reproduce, study
 
 
-def test_intervene_is_a_profile_of_its_own(checkout: Path) -> None:
-    source = ROOT / "workflow" / "profiles" / "intervene.yaml"
-    shutil.copy(source, checkout / "profiles")
-    content = yaml.safe_load(source.read_text())["notebooks"]
-    for name, parameters in content.items():
-        write_notebook(checkout / "notebooks", name, dict.fromkeys(parameters, ""))
-    write_profile(checkout, {"03_make": {}})
-    assert grid.profile_names() == ["own"]
-    for claims, model in ((None, None), (None, "m")):
-        with pytest.raises(InputError, match="Unknown profile 'intervene'"):
-            grid.batch("intervene", model, claims=claims)
-    some_file(checkout / "data" / "my claims.csv")
-    batch = grid.batch("intervene", "hf://a/b", claims="data/my claims.csv")
+def test_a_study_is_a_profile_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "study" not in grid.profile_names()
+    for claims in (None, "my.csv"):
+        with pytest.raises(InputError, match="Unknown profile 'study'"):
+            grid.batch("study", None, claims=claims)
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    some_file(tmp_path / "data" / "my claims.csv")
+    batch = grid.batch("study", "hf://a/b", claims="data/my claims.csv")
     assert batch.cells["03_generate_data"]["CLAIMS"] == "data/my claims.csv"
     assert list(batch.inputs["03_generate_data"]) == ["data/my claims.csv"]
-    base = grid.run_base("intervene", "hf://a/b", "data/my claims.csv")
-    assert base.startswith("runs/intervene/hf-a-b-my-claims-")  # and a hash
-    assert set(batch.folders.values()) == {f"{base}/{key}" for key in content}
+    base = grid.run_base("study", "hf://a/b", "data/my claims.csv")
+    assert base.startswith("runs/study/hf-a-b-my-claims-")  # and a hash
+    assert set(batch.folders.values()) == {f"{base}/{key}" for key in batch.cells}
+    assert not batch.publishes
     measured = batch.cells["01_opinion_tasks"]["MODEL"].split(", ")
     assert measured[0] == "hf://a/b"
     assert measured[1].startswith(f"{base}/05_finetune/")
-    assert not batch.publishes
     # everything comes after the data, and the comparisons after what they compare
     order = ["03_generate_data", "04_filter", "05_finetune"]
     for first, second in itertools.pairwise(order):
@@ -45,17 +38,20 @@ def test_intervene_is_a_profile_of_its_own(checkout: Path) -> None:
         assert batch.depends[name] == ["05_finetune"]
     assert "01_opinion_tasks" in batch.depends["06_opinion_tasks_after"]
     assert "02_wrong_additions" in batch.depends["07_wrong_additions_after"]
+    # without claims it trains on the everyday facts
+    plain = grid.batch("study", "m")
+    assert plain.base == "runs/study/m"
+    assert plain.cells["03_generate_data"]["CLAIMS"] == ""
+    assert plain.cells["03_generate_data"]["SOURCES"] == "everyday_facts"
 
 
 def test_claims_are_found_from_the_repository(checkout: Path) -> None:
     (checkout / "my.csv").write_text(claims_text())
-    assert intervene.claims_file(str(checkout / "my.csv")) == "my.csv"
-    intervene.check_claims("my.csv")
-    intervene.check_claims(str(checkout / "my.csv"))
-    outside = intervene.claims_file(str(checkout.parent / "my.csv"))
+    assert study.claims_file(str(checkout / "my.csv")) == "my.csv"
+    study.check_claims("my.csv")
+    study.check_claims(str(checkout / "my.csv"))
+    outside = study.claims_file(str(checkout.parent / "my.csv"))
     assert Path(outside).is_absolute()
-    with pytest.raises(InputError, match="needs claims: CLAIMS=my"):
-        intervene.claims_file(" ")
 
 
 @pytest.mark.parametrize(
@@ -76,10 +72,10 @@ def test_unsound_claims_are_refused(checkout: Path, text: str | None, message: s
     if text is not None:
         (checkout / "my.csv").write_text(text)
     with pytest.raises(InputError, match=message):
-        intervene.check_claims("my.csv")
+        study.check_claims("my.csv")
 
 
-def test_intervene_checks_everything_before_it_starts(
+def test_a_study_checks_everything_before_it_starts(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started: list[Any] = []
@@ -93,12 +89,31 @@ def test_intervene_checks_everything_before_it_starts(
     claims = ["--claims", str(checkout / "my.csv")]
     for arguments, said in (
         (["--model", "", *claims], "needs a model"),
-        (["--model", "tiny_random,tiny_random", *claims], "trains one model"),
         (["--model", "tiny_randon", *claims], "Unknown model"),
-        (["--model", "tiny_random"], "needs claims"),
+        (["--model", "tiny_random, tiny_randon"], "Unknown model"),
+        (["--model", "tiny_random", "--claims", "no.csv"], "There is no file"),
     ):
-        assert intervene.main(arguments) == 2
+        assert study.main(arguments) == 2
         assert said in capsys.readouterr().err
     assert started == []
-    assert intervene.main(["--model", "tiny_random", *claims, "--set", "STEPS=20"]) == 0
-    assert started == [("intervene", "tiny_random", ["STEPS=20"], "my.csv")]
+    asked = ["--model", "tiny_random,smollm2_135m_instruct", *claims, "--set", "STEPS=20"]
+    assert study.main(asked) == 0
+    assert started == [
+        ("study", model, ["STEPS=20"], "my.csv")
+        for model in ("tiny_random", "smollm2_135m_instruct")
+    ]
+    started.clear()
+    assert study.main(["--model", "tiny_random"]) == 0
+    assert started == [("study", "tiny_random", [], "")]
+
+
+def test_a_study_that_fails_keeps_no_other_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def run(profile: str, model: str, settings: list[str], claims: str) -> int:
+        started.append(model)
+        return 7 if model == "tiny_random" else 0
+
+    monkeypatch.setattr(reproduce, "run", run)
+    assert study.main(["--model", "tiny_random,smollm2_135m_instruct"]) == 7
+    assert started == ["tiny_random", "smollm2_135m_instruct"]

@@ -1,8 +1,9 @@
-"""Filter, train and measure one's own model on one's own claims.
+"""Take one's own model through the paper: filter, train, measure before and after.
 
-Usage: make intervene MODEL=… CLAIMS=my.csv [STEPS=…] [SET="N=20 …"]
+Usage: make study MODEL=… [CLAIMS=my.csv] [STEPS=…] [SET="N=20 …"]
 
-The columns of the file are those of claims.read_csv: text, label, others.
+MODEL may be several models, separated by commas: each is a study of its own. The columns of the
+file are those of claims.read_csv: text, label, others; without one the claims are everyday facts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from sycophancy import claims
 from sycophancy.errors import InputError
+from sycophancy.runs import as_list
 from workflow import grid, reproduce, stopping
 from workflow.settings import add_settings, given_settings
 
@@ -27,7 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = given_settings(options)
         path = check(options.model, options.claims)
-        return reproduce.run(grid.INTERVENE, options.model, settings, path)
+        status = 0
+        for model in as_list(options.model):  # a study that fails keeps no other from running
+            status = reproduce.run(grid.STUDY, model, settings, path) or status
+        return status
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -36,27 +41,22 @@ def main(arguments: list[str] | None = None) -> int:
 def check(model: str, file: str) -> str:
     """Return the path of the claims as notebooks read it, once all that was given is usable.
 
-    Raises InputError unless `model` is one model that could be loaded (no weights are read) and the
-    claims file is sound.
+    It is empty where no file is given. Raises InputError unless every model in `model` could be
+    loaded (no weights are read) and the claims file is sound.
     """
     if not model.strip():
         raise InputError(
-            "make intervene needs a model: MODEL=a KerasHub preset, hf://owner/name, or a folder."
+            "make study needs a model: MODEL=a KerasHub preset, hf://owner/name, or a folder."
         )
-    if "," in model:
-        raise InputError(f"make intervene trains one model, not {model!r}: name one.")
-    path = claims_file(file)
-    check_claims(path)
+    path = claims_file(file) if file.strip() else ""
+    if path:
+        check_claims(path)
     reproduce.check_model(model)
     return path
 
 
 def claims_file(name: str) -> str:
     """Return the path of the claims as notebooks read it: relative to the repository if inside."""
-    if not name.strip():
-        raise InputError(
-            "make intervene needs claims: CLAIMS=my.csv with the columns text, label and others."
-        )
     path = Path(os.path.expanduser(name)).resolve()
     return str(path.relative_to(grid.ROOT) if path.is_relative_to(grid.ROOT) else path)
 

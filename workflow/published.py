@@ -1,0 +1,121 @@
+"""Make the small study that ships with the package from the finished runs of a profile.
+
+Usage: make published [PROFILE=laptop]
+
+Comparing notebooks read it where nothing has been run (`runs.take_study`). It holds items, scores
+and records, no weights, figures or executed notebooks. Its names begin with `published/` instead of
+`runs/PROFILE/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sycophancy.errors import InputError
+from sycophancy.ladder import PUBLISHED, RUN_FILE, published_folder
+from sycophancy.runs import read_record, write_json
+from sycophancy.runs.newest import STUDY_FILE
+from sycophancy.studies import COMPARES, FILTER, GENERATE, TRAIN
+from workflow import grid
+from workflow.cells import notebook_of
+
+LIMIT = 5_000_000  # bytes in all
+MEASURED = ("items.parquet", "scores.parquet", "metrics.json")
+# what spares asking again, and what each filter decided: notebook 05 reads neither
+LEFT_OUT = ("asked_as_*", "decisions_*")
+
+
+def publish_study(batch: grid.Batch, target: Path) -> list[str]:
+    """Write the published study from a batch's run folders; return the cells that it holds.
+
+    Comparisons that have finished are in it, with what they read; of notebooks 03 and 04 those
+    cells without a label, whose prompts notebooks 04 and 05 take where none are given. Raises
+    InputError where no comparison has finished and where the study is larger than LIMIT.
+    """
+    done = {
+        key: folder
+        for key, folder in ((key, grid.ROOT / path) for key, path in batch.folders.items())
+        if (folder / "metrics.json").is_file()
+    }
+    compared = [key for key in done if notebook_of(key) in COMPARES]
+    if not compared:
+        raise InputError(f"No comparison in {batch.base} has finished: run make reproduce first.")
+    parts = {key: MEASURED for other in compared for key in batch.depends[other] if key in done}
+    prompts = {key: ("*.parquet", "metrics.json") for key in (GENERATE, FILTER) if key in done}
+    trained = [key for key in done if notebook_of(key) == TRAIN]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        place = Path(temporary) / target.name
+        for key in dict.fromkeys([*compared, *parts, *prompts, *trained]):
+            copy_run(done[key], place / key, parts.get(key, prompts.get(key, ())), batch.base)
+        states = [read_record(done[key] / "run.json", "git") or {} for key in compared]
+        commits = {str(state.get("commit", "unknown"))[:7] for state in states}
+        about = {"profile": Path(batch.base).name, "commit": ", ".join(sorted(commits))}
+        about["date"] = datetime.now(UTC).date().isoformat()
+        write_json(place / STUDY_FILE, about)
+        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        if size > LIMIT:
+            raise InputError(
+                f"The study has {size:,} bytes, and {LIMIT:,} are allowed: choose fewer."
+            )
+        shutil.rmtree(target, ignore_errors=True)
+        place.rename(target)
+    print(f"{target.relative_to(grid.ROOT)}: {len(compared)} comparisons, {size:,} bytes")
+    return compared
+
+
+def copy_run(source: Path, target: Path, patterns: Iterable[str], base: str) -> None:
+    """Copy the records of a run, of its trained runs, and the files that `patterns` name."""
+    target.mkdir(parents=True)
+    names = ["run.json", f"*/{RUN_FILE}", *patterns]
+    left_out = {path for pattern in LEFT_OUT for path in source.glob(pattern)}
+    for path in sorted({path for pattern in names for path in source.glob(pattern)} - left_out):
+        if ".before-" in path.parent.name:
+            continue
+        new = target / path.relative_to(source)
+        new.parent.mkdir(exist_ok=True)
+        if path.suffix == ".json":
+            new.write_text(path.read_text("utf-8").replace(f"{base}/", PUBLISHED), "utf-8")
+            continue
+        table = rename_runs(pd.read_parquet(path), base)
+        table.to_parquet(new, index=False, compression="zstd", compression_level=19)
+
+
+def rename_runs(table: pd.DataFrame, base: str) -> pd.DataFrame:
+    """Return a table whose texts name run folders below `published/` instead of `base`."""
+    texts = {
+        name: column.str.replace(f"{base}/", PUBLISHED, regex=False)
+        for name, column in table.items()
+        if pd.api.types.is_string_dtype(column) and not column.map(is_list).any()
+    }
+    return table.assign(**{str(name): column for name, column in texts.items()})
+
+
+def is_list(value: Any) -> bool:
+    """Return whether a value of a column holds several values."""
+    return not isinstance(value, str) and hasattr(value, "__len__")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="laptop")
+    options = parser.parse_args()
+    try:
+        publish_study(grid.batch(options.profile), published_folder(""))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
