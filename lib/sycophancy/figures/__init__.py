@@ -23,6 +23,7 @@ from sycophancy.figures.measures import (
     opinion_tasks,
     wrong_additions,
 )
+from sycophancy.figures.redraw import redraw
 from sycophancy.figures.series import series
 from sycophancy.figures.theme import (
     MARKERS,
@@ -34,6 +35,7 @@ from sycophancy.figures.theme import (
     percent,
     pivot,
     save_figure,
+    save_pictures,
     theme,
 )
 from sycophancy.figures.training import filtration, losses
@@ -66,7 +68,9 @@ __all__ = [
     "percent",
     "pivot",
     "prior_knowledge",
+    "redraw",
     "save_figure",
+    "save_pictures",
     "series",
     "sources",
     "theme",

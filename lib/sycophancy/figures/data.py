@@ -85,11 +85,17 @@ def composition(prompts: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]
                     }
                 )
     drawn = pd.DataFrame(rows)
+    return draw_composition(drawn), drawn
+
+
+def draw_composition(drawn: pd.DataFrame) -> Figure:
+    """Draw the table that `composition` returns."""
+    recipes = list(dict.fromkeys(drawn["recipe"]))
     names = [f"{t},\n“{v}”" for t in ("true", "false") for v in ("is", "is not")]
     with theme():
         figure = Picture(figsize=(WIDTH * 2, 1.9), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(1, len(prompts), sharey=True))
-        for ax, recipe in zip(axes, prompts, strict=True):
+        axes = np.atleast_1d(figure.subplots(1, len(recipes), sharey=True))
+        for ax, recipe in zip(axes, recipes, strict=True):
             part = drawn[drawn["recipe"] == recipe]
             places = np.arange(len(names))
             ax.bar(places, 100 * part["share"], color=".85", label="answer: disagree")
@@ -100,4 +106,4 @@ def composition(prompts: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]
         axes[0].set_ylabel("share of prompts (%)")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
         sns.despine(figure)
-    return figure, drawn
+    return figure

@@ -151,15 +151,20 @@ def subscribe(figure: Figure, text: str) -> None:
         figure.supxlabel(text, fontsize=6, color=".3")
 
 
+def save_pictures(figure: Figure, path: Path) -> None:
+    """Write `path`.svg and .png, atomically; `path` has no ending."""
+    with theme():
+        for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            with atomic(path.with_name(f"{path.name}.{ending}")) as temporary:
+                figure.savefig(temporary, format=ending, metadata=metadata)
+
+
 def save_figure(figure: Figure, path: Path, table: pd.DataFrame) -> Figure:
     """Write `path`.svg, .png and .csv (every value drawn), atomically; return the figure.
 
     `path` has no ending. Equal values give equal SVG and CSV files.
     """
-    with theme():
-        for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            with atomic(path.with_name(f"{path.name}.{ending}")) as temporary:
-                figure.savefig(temporary, format=ending, metadata=metadata)
+    save_pictures(figure, path)
     with atomic(path.with_name(f"{path.name}.csv")) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     return figure
