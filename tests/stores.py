@@ -11,7 +11,7 @@ import pytest
 
 from sycophancy import embedded
 from sycophancy.builders import prepare
-from sycophancy.builders.quiet_tfds import tfds
+from sycophancy.quiet import tfds
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "lib" / "sycophancy" / "data"

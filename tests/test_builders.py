@@ -28,8 +28,8 @@ from stores import (
 )  # fmt: skip
 from sycophancy import puzzles
 from sycophancy.builders import prepare
-from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tfds
 
 SHORT = {"train": "train", "validation": "val", "test": "test"}
 

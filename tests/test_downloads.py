@@ -17,8 +17,8 @@ import urllib3
 
 from stores import cut_off, served, write
 from sycophancy.builders import prepare
-from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tfds
 
 SURVEY, SURVEY_FILE = "model_written_opinions/nlp_survey", "sycophancy_on_nlp_survey.jsonl"
 KEYS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")

@@ -10,7 +10,7 @@ import pytest
 LIB = Path(__file__).resolve().parents[1] / "lib" / "sycophancy"
 # From the top down. A package is one floor; inside it modules may import each other.
 FLOORS = [
-    "errors", "intervals", "reading", "silence", "quiet", "ladder", "runs", "studies",
+    "errors", "intervals", "reading", "quiet", "ladder", "runs", "studies",
     "embedded", "evals", "puzzles", "world", "builders", "claims", "sets",
     "templates", "personas", "generate", "audit", "suites",
     "encoders", "models", "wheels", "gguf", "tiny", "scoring", "decoding",

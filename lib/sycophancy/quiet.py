@@ -1,15 +1,32 @@
-"""Import KerasHub without what its own imports print (it imports TensorFlow for its tokenizers)."""
+"""KerasHub and TensorFlow Datasets without their chatter, and without taking JAX's accelerator.
+
+Both import TensorFlow. Version 2.21 of it writes lines about CUDA and oneDNN to the standard error
+before any setting of its log level counts; in a notebook they would stand above every result.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from sycophancy.silence import silenced_stderr
 
-with silenced_stderr(), warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # tqdm asks every notebook for ipywidgets; its text bar will do
-    import keras_hub as keras_hub
+@contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere; Python exceptions pass through unharmed."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def worth_saying(record: logging.LogRecord) -> bool:
@@ -21,4 +38,18 @@ def worth_saying(record: logging.LogRecord) -> bool:
     return "Failed to apply cudnn implementation" not in record.getMessage()
 
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with silenced_stderr(), warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # tqdm asks every notebook for ipywidgets; its text bar will do
+    import keras_hub
+    import tensorflow
+    import tensorflow_datasets as tfds
+
+    for kind in ("GPU", "TPU"):
+        with suppress(RuntimeError, ValueError):  # already in use, or no such kind here
+            tensorflow.config.set_visible_devices([], kind)
+tfds.disable_progress_bar()
+logging.getLogger("absl").setLevel(logging.ERROR)
 logging.getLogger("absl").addFilter(worth_saying)
+
+__all__ = ["keras_hub", "tensorflow", "tfds"]

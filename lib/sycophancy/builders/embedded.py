@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sycophancy import embedded, puzzles
-from sycophancy.builders.quiet_tfds import tfds
+from sycophancy.quiet import tfds
 
 PUZZLES = {"development": 60, "test": 120}  # of each task
 FORM = "1.1"  # rows in the order of the file

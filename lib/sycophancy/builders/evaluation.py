@@ -9,8 +9,8 @@ from typing import Any
 
 from sycophancy import evals
 from sycophancy.builders.files import fetch, homepage, read_text, strange
-from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tfds
 from sycophancy.reading import as_text, json_lines, parse_json, spell_value
 
 EVALS = "https://raw.githubusercontent.com/anthropics/evals/main/sycophancy"

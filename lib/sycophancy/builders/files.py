@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.builders.network import first_line
-from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tfds
 from sycophancy.reading import decode_text, read_bytes
 from sycophancy.runs import append_line, cache_dir
 from sycophancy.runs.identity import file_hash

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy.builders.files import fetch, homepage, manual_folder, read_tar, to_text
-from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tfds
 from sycophancy.reading import fit_rows, parse_csv, read_bytes
 
 ARCHIVE, ARCHIVE_NAME = "https://people.eecs.berkeley.edu/~hendrycks/data.tar", "data.tar"

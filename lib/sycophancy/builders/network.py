@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tfds
 
 
 def probe(name: str, builder: Any, manual: Path | None) -> None:

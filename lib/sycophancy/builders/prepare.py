@@ -14,8 +14,8 @@ from sycophancy.builders import evaluation, mmlu, texts  # noqa: F401  registere
 from sycophancy.builders.embedded import SycophancyEmbedded
 from sycophancy.builders.files import remember
 from sycophancy.builders.network import first_line, guard, is_network, no_network, probe
-from sycophancy.builders.quiet_tfds import tensorflow, tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tensorflow, tfds
 
 BATCH = 2048  # rows handed over at once
 

@@ -16,8 +16,8 @@ from sycophancy.builders.files import (
     read_text,
     strange,
 )
-from sycophancy.builders.quiet_tfds import tfds
 from sycophancy.errors import InputError
+from sycophancy.quiet import tfds
 from sycophancy.reading import check_is_text, read_bytes, split_lines
 
 RT_ARCHIVE = (
