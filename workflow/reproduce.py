@@ -6,18 +6,18 @@ Usage: make reproduce [PROFILE=…] [JOBS=…]   or   make measure MODEL=… [SE
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sycophancy.errors import InputError
 from sycophancy.runs import read_or_discard, sweep, total_memory, write_json
@@ -49,7 +49,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     check_training(batch, overrides)
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
     make_folders(batch)
-    with one_at_a_time():
+    with lock_runs():
         if stopping.left():
             print("Waiting for the processes of a batch that was killed to end.", flush=True)
         stopping.end_left()
@@ -123,18 +123,19 @@ def make_folders(batch: grid.Batch) -> None:
             ) from error
 
 
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Hold the lock of runs/: two batches at once would write into the same folders."""
+def lock_runs() -> AbstractContextManager[object]:
+    """Take the lock of runs/: two batches at once would write into the same folders.
+
+    The system lets go of it when this process ends, also where it is killed. Raises InputError
+    where another process holds it.
+    """
     (ROOT / "runs").mkdir(exist_ok=True)
-    with (ROOT / "runs" / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                "Another make reproduce, measure or study is running in this checkout: wait for it."
-            ) from None
-        yield
+    try:
+        return FileLock(ROOT / "runs" / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            "Another make reproduce, measure or study is running in this checkout: wait for it."
+        ) from None
 
 
 def forget_lost_models(batch: grid.Batch) -> None:

@@ -20,6 +20,7 @@ import yaml
 from checkouts import (
     ODD,
     OUT,
+    ROOT,
     claims_text,
     keep_times,
     model_folder,
@@ -88,6 +89,27 @@ def test_reproduce_runs_resumes_and_then_does_nothing(tmp_path: Path) -> None:
     assert failed.returncode != 0
     assert "02_wrong_additions: N is -1: give a number of sums" in failed.stderr
     assert (copy / "runs" / "smoke" / "02_wrong_additions" / "executed.ipynb").is_file()
+
+
+def test_a_second_batch_is_refused_until_the_first_is_gone_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+    program = (
+        "import sys, time; from pathlib import Path; from workflow import reproduce; "
+        f"reproduce.ROOT = Path({str(tmp_path)!r}); lock = reproduce.lock_runs(); "
+        "print('held', flush=True); time.sleep(300)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "lib"), str(ROOT)])}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=r"Another make .* is running in this checkout: wait"):
+            reproduce.lock_runs()
+        first.kill()
+    for _ in range(2):
+        with reproduce.lock_runs():
+            pass
 
 
 def test_a_lock_that_cannot_be_removed_is_said_not_passed_over() -> None:
