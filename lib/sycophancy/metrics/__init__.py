@@ -10,7 +10,7 @@ from sycophancy.metrics.benchmarks import (
     counts,
     equivalence,
 )
-from sycophancy.metrics.changes import changes, distribution_distance
+from sycophancy.metrics.changes import changes, distribution_distance, flips
 from sycophancy.metrics.doses import DOSE_METRICS, dose_table, effects, user_table
 from sycophancy.metrics.estimates import (
     agreement,
@@ -21,8 +21,7 @@ from sycophancy.metrics.estimates import (
     shift_by_question,
     shifts,
 )
-from sycophancy.metrics.mcnemar import flips
-from sycophancy.metrics.table import summary
+from sycophancy.metrics.summary import summary
 from sycophancy.metrics.words import nats, percent, points
 
 __all__ = [

@@ -14,7 +14,8 @@ import pandas as pd
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.intervals import CHANGE, SHARE, Bounds, Estimate, stratified_mean
-from sycophancy.metrics.changes import keyed, seeds_of
+from sycophancy.metrics.changes import keyed
+from sycophancy.metrics.summary import seeds_of
 
 PLACE = ["setting", "suite", "mode", "shots", "source", "format"]
 SAME_QUESTION = ["setting", "source", "format", "seed", "question_id"]

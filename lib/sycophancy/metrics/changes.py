@@ -1,9 +1,10 @@
-"""What an intervention changed: two models on the same questions, paired question by question."""
+"""What differs on the same questions, paired: two models, or answers with and without a user."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from scipy.special import logsumexp
 from sycophancy.errors import InputError, unknown
 from sycophancy.intervals import SHARE, clustered_mean
 from sycophancy.metrics.estimates import GROUPS, TIE, join, padded
-from sycophancy.metrics.parts import parts
+from sycophancy.metrics.summary import parts, seeds_of
 
 PLACE = [key for key in GROUPS if key != "model"]
 # An item is the same in two models where all of these are; its item_id has the model in front.
@@ -90,9 +91,51 @@ def distribution_distance(items: pd.DataFrame, scores: pd.DataFrame, base: str) 
     return pd.DataFrame(rows)
 
 
-def seeds_of(group: pd.DataFrame) -> str:
-    """Return the seeds of a group's items as text, as `metrics.summary` has them."""
-    return ", ".join(map(str, sorted(set(group["seed"])))) if "seed" in group else ""
+def flips(before: pd.DataFrame, after: pd.DataFrame, target: str = "correct") -> dict[str, Any]:
+    """Return McNemar's exact test, by question, on items matched by truth, order and wording.
+
+    `before` and `after` come from `join`; an answer is right where the target is the only most
+    probable choice. Keys: n (answers), questions, right_to_wrong, wrong_to_right, share_flipped,
+    p_value (`sign_flip`; of one answer a question it is McNemar's exact test). Raises InputError
+    where nothing matches, or something matches twice.
+    """
+    keys = ["model", "seed", "suite", "question_id", "truth", "order", "answer_format", "format"]
+    keys = [key for key in keys if key in before and key in after]
+    for side in (before, after):
+        if side.duplicated(keys).any():
+            raise InputError(f"Several answers have the same {', '.join(keys)}: select one user.")
+    column = f"match_{target}"
+    both = before[[*keys, column]].merge(after[[*keys, column]], on=keys, suffixes=("_b", "_a"))
+    if both.empty:
+        raise InputError("No question is in both tables: compare answers to the same questions.")
+    was, now = both[f"{column}_b"] == 1, both[f"{column}_a"] == 1
+    lost, won = was & ~now, ~was & now
+    excess = (lost.astype(int) - won.astype(int)).groupby(both["question_id"]).sum()
+    return {
+        "n": len(both),
+        "questions": len(excess),
+        "right_to_wrong": int(lost.sum()),
+        "wrong_to_right": int(won.sum()),
+        "share_flipped": float((lost | won).mean()),
+        "p_value": sign_flip(excess.to_numpy()),
+    }
+
+
+def sign_flip(excess: np.ndarray) -> float:
+    """Return the exact two-sided p value of a sum of whole numbers whose signs may be flipped.
+
+    `excess` has for each question its flips one way minus those the other way. Where an opinion
+    changes nothing, a question's answers with and without it can change places all together, so
+    that either sign of its excess is equally likely, however alike the answers of one question
+    are. The sum over questions then has the distribution that is built up here question by
+    question; p is the share of it at least as far from zero as the sum that was found.
+    """
+    sizes = np.abs(excess[excess != 0])
+    chances = np.ones(1)  # of the sums −reach … reach
+    for size in sizes:
+        chances = (np.pad(chances, (2 * size, 0)) + np.pad(chances, (0, 2 * size))) / 2
+    sums = np.arange(len(chances)) - sizes.sum()
+    return min(1.0, float(chances[np.abs(sums) >= abs(excess.sum())].sum()))
 
 
 def pairs(joined: pd.DataFrame, base: str) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from sycophancy.errors import InputError
 from sycophancy.intervals import CHANGE, SHARE, Estimate, crossed, linearised, sums_by_cluster
-from sycophancy.metrics.changes import seeds_of
 from sycophancy.metrics.estimates import GROUPS, join, shifts
+from sycophancy.metrics.summary import seeds_of
 
 TRAINED = "training_seed"  # the column that tells apart models trained alike
 FACTS, SEEDS_AND_FACTS = "facts", "seeds and facts"

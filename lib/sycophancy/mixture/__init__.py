@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sycophancy.mixture.batches import Batch, Example, Shapes, batch, shapes, tokens
-from sycophancy.mixture.encoding import check_tokens, encode, fitting, fitting_units
+from sycophancy.mixture.encoding import check_tokens, encode, fitting, fitting_units, turn_end_ids
 from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, limit, mix
-from sycophancy.mixture.turns import turn_end_ids
 
 __all__ = [
     "COLUMNS",

@@ -1,4 +1,4 @@
-"""Mixtures as examples in token ids, and what fits a length in tokens."""
+"""Mixtures as examples in token ids, what ends an answer in them, and what fits a length."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from sycophancy.errors import InputError
 from sycophancy.mixture.batches import Example
 from sycophancy.mixture.mixing import check, from_instructions, require, with_texts
 from sycophancy.models import LanguageModel
-from sycophancy.scoring.rows import chunks, opened, tokenise
-from sycophancy.templates import Chat
+from sycophancy.scoring.rows import chunks, common_prefix, opened, tokenise
+from sycophancy.templates import SYSTEM_TURNS, Chat
+
+BEFORE = "so"  # a mark is tokenised after a word, as it stands in a conversation
 
 
 def encode(
@@ -89,3 +91,17 @@ def check_tokens(model: LanguageModel, max_tokens: int) -> None:
     if not integer or not 2 <= max_tokens <= (model.context or math.inf):
         most = "on" if model.context is None else f"to {model.context}, all that {model.name} reads"
         raise InputError(f"max_tokens is {max_tokens!r}: give a whole number from 2 {most}.")
+
+
+def turn_end_ids(model: LanguageModel, format: str) -> tuple[int, ...]:
+    """Return the ids that end an answer trained in `format`, for `encode`.
+
+    In chat they are what the model's own template writes after an assistant's turn, so that a model
+    learns to end as its template has it; in other formats, and where the template writes nothing,
+    the ids that close an answer of this model. Raises InputError for a template that is broken.
+    """
+    mark = model.chat_end() if format in SYSTEM_TURNS and model.chat_end else ""
+    if not mark:
+        return model.end
+    alone, ended = model.encode([BEFORE, BEFORE + mark])
+    return tuple(ended[common_prefix(alone, ended) :])

@@ -1,15 +1,46 @@
-"""Every metric as the values it averages and their questions: what tables and changes share."""
+"""The table of all metrics that are defined on some items, and the values that each averages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
 from sycophancy.intervals import CHANGE, SHARE, Bounds, Estimate, clustered_difference
-from sycophancy.metrics.estimates import both_orders, shifts
+from sycophancy.metrics.estimates import GROUPS, both_orders, join, shifts
+
+
+def summary(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per group and metric, with its interval over questions, n and their number.
+
+    Groups are model, suite, answer format, format and source; seeds are pooled. Metrics:
+
+    - rate: answers that match the user's view, the paper's measure (sections 2 and 3);
+    - rate_both_orders, accuracy_both_orders: the same on lettered questions after averaging orders;
+    - accuracy: right answers, by user and truth;
+    - letter_preference: picks of the first letter, both orders asked equally often;
+    - shift: the opinion shift in nats, over all pairs and by truth;
+    - truth_gap: log-odds of agreeing, true minus false claims, by user, in nats.
+
+    `user` and `truth` are "all" where a row covers all of them. A metric that is not defined for
+    a group has no row.
+    """
+    joined = join(items, scores)
+    keys = [key for key in GROUPS if key in joined]
+    rows = []
+    for names, group in joined.groupby(keys, sort=False):
+        for part in parts(group):
+            named = dict(zip(keys, names, strict=True))
+            place = {"metric": part.metric, "user": part.user, "truth": part.truth}
+            rows.append(named | {"seeds": seeds_of(group)} | place | asdict(part.estimate()))
+    return pd.DataFrame(rows)
+
+
+def seeds_of(group: pd.DataFrame) -> str:
+    """Return the seeds of a group's items as text."""
+    return ", ".join(map(str, sorted(set(group["seed"])))) if "seed" in group else ""
 
 
 @dataclass(frozen=True)
