@@ -8,10 +8,11 @@ import sys
 
 from sycophancy.errors import InputError
 from sycophancy.ladder import PARAMETERS
-from sycophancy.runs import cores, total_memory
+from sycophancy.runs import as_list, cores, total_memory
 
 CELL_MEMORY = 6 * 2**30  # bytes: a cell of the embedded model held up to 6,043 MB
 RUNG_BYTES = 6  # for each parameter of a larger rung, beside that
+EMBEDDED = "smollm2_135m_instruct"  # what CELL_MEMORY is of
 MOST = 4  # cells of our profiles that wait for none of the others are seldom more
 
 # in a process of its own: JAX takes a whole accelerator for the process that asks for it
@@ -46,17 +47,24 @@ def room(backend: str, cores: int, memory: int) -> int:
     return max(1, min(cores, memory // CELL_MEMORY, MOST))
 
 
-def bytes_held(rung: str = "") -> int:
-    """Return the memory that a cell may hold, in bytes; of a larger rung in bfloat16.
+def bytes_held(models: str = "") -> int:
+    """Return the memory that a cell of one of some models may hold, in bytes.
 
-    The 1.5B held up to 11 GB while it was asked, and 16.8 GB in training steps of 16 × 104 tokens.
+    `models` are separated by commas. A larger rung is held in bfloat16: the 1.5B took up to 11 GB
+    while it was asked, and 16.8 GB in training steps of 16 × 104 tokens.
     """
-    return CELL_MEMORY + RUNG_BYTES * PARAMETERS.get(rung, 0)
+    names = as_list(models) if models else []
+    return CELL_MEMORY + RUNG_BYTES * max((larger(name) for name in names), default=0)
 
 
-def megabytes(rung: str = "") -> int:
-    """Return the memory that a cell may hold, in MB."""
-    return bytes_held(rung) // 10**6
+def larger(name: str) -> int:
+    """Return the parameters of a rung that is larger than the embedded model, else 0."""
+    return PARAMETERS.get(name, 0) if name != EMBEDDED else 0
+
+
+def megabytes(models: str = "") -> int:
+    """Return the memory that a cell of one of some models may hold, in MB."""
+    return bytes_held(models) // 10**6
 
 
 def resources(jobs: int, memory: int) -> dict[str, int]:
@@ -64,7 +72,7 @@ def resources(jobs: int, memory: int) -> dict[str, int]:
 
     As many cells as were asked for are given room, also where the machine has less.
     """
-    return {"large": 1, "megabytes_held": max(memory // 10**6, jobs * megabytes())}
+    return {"large": 1, "mem_mb": max(memory // 10**6, jobs * megabytes())}
 
 
 def backend() -> str:

@@ -98,7 +98,8 @@ class Batch:
     file that each writes at its end. `budget` is in minutes, None where the profile states none.
     `rung` is the model for which `{rung}` stands, one of `rungs`, and `of_rung` are the cells that
     mention it or wait for one that does: they are not among `cells` where `rung` is empty.
-    `figures` is what the names of a cell's published figures end in.
+    `figures` is what the names of a cell's published figures end in, and `models` the model of its
+    study, or its MODEL where it belongs to none.
     """
 
     base: str
@@ -114,6 +115,7 @@ class Batch:
     rungs: Sequence[str] = ()
     of_rung: Sequence[str] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 def batch(
@@ -163,6 +165,11 @@ def batch(
         rungs=rungs,
         of_rung=of_rung,
         figures=substitute(content["figures"], rung=rung.replace("_instruct", "")),
+        models={
+            key: substitute(content["models"].get(key, ""), rung=rung, model=model)
+            or str(parameters.get("MODEL", ""))
+            for key, parameters in filled.items()
+        },
     )
 
 
@@ -177,19 +184,22 @@ def load(profile: str) -> dict[str, Any]:
     """Return the content of a profile: its entries, and all its cells as `notebooks`.
 
     Cells that the profile spells out come first, then those of its studies, in the file's order.
-    `figures` says what the names of a cell's published figures end in (see `Study.figures`).
+    `figures` says what the names of a cell's published figures end in (see `Study.figures`),
+    `models` of which model its study is.
     Raises InputError for whatever `read_entries` and `studies.read_studies` refuse, and for a cell
     that both have.
     """
     content = merge(profile)
     cells = dict(content["notebooks"])
     figures = dict.fromkeys(cells, "")
+    models = {}
     for study in read_studies(f"{profile}.yaml", content["studies"]):
         for key, parameters in expand(study, default_parameters).items():
             if key in cells:
                 raise InputError(f"{profile}.yaml has {key}, and so has the study {study.name!r}.")
             cells[key], figures[key] = parameters, study.figures
-    return {**content, "notebooks": cells, "figures": figures}
+            models[key] = study.model
+    return {**content, "notebooks": cells, "figures": figures, "models": models}
 
 
 def merge(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:

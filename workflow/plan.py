@@ -31,6 +31,7 @@ from workflow.speeds import (
 )
 
 SECONDS = 60.0
+TO_RUN = "to run"  # the state of a cell that has not finished
 
 
 def plan(
@@ -72,8 +73,16 @@ def planned(batch: grid.Batch) -> pd.DataFrame:
             found = [making(key, parameters, costs)]
             if missing and (grid.scores_items(name) or grid.trains(name)):
                 found[0]["tokens from"] = f"not known before {', '.join(missing)}"
-        rows += [{**row, "state": "has run" if done[key] else "to run"} for row in found]
+        state = has_run(batch, key) if done[key] else TO_RUN
+        rows += [{**row, "state": state} for row in found]
     return pd.DataFrame(rows)
+
+
+def has_run(batch: grid.Batch, key: str) -> str:
+    """Return that a cell has run, and the minutes it took here with what it reused, if known."""
+    record = runs.read_or_discard(grid.ROOT / batch.folders[key] / "run.json") or {}
+    seconds = record.get("seconds")
+    return "has run" if seconds is None else f"has run, {seconds / SECONDS:.1f} min"
 
 
 def scored(
@@ -247,7 +256,7 @@ def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
 
 def summary(table: pd.DataFrame, budget: float | None) -> str:
     """Return the last line of the plan, and a warning where it is more than the budget."""
-    new = table[table["state"] == "to run"]
+    new = table[table["state"] == TO_RUN]
     total = table["minutes"].sum()
     text = (
         f"{table['notebook'].nunique()} notebooks, {len(table)} runs, {table['items'].sum():,} "

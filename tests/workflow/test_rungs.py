@@ -289,13 +289,13 @@ def test_on_a_machine_of_16_gb_nothing_runs_beside_a_larger_rung() -> None:
     ordinary, large, small = (capacity.megabytes(name) for name in ("", LARGE, SMALL))
     assert (ordinary, large - ordinary, small - ordinary) == (6442, 10662, 3781)
     for gigabytes, beside_large, beside_small in ((15.4, False, False), (23.4, True, True)):
-        there = capacity.resources(2, round(gigabytes * 2**30))["megabytes_held"]
+        there = capacity.resources(2, round(gigabytes * 2**30))["mem_mb"]
         assert (large + ordinary <= there, small + ordinary <= there) == (
             beside_large,
             beside_small,
         )
     # somebody who asks for three at once on a small machine is given them
-    assert capacity.resources(3, 8 * 2**30) == {"large": 1, "megabytes_held": 3 * ordinary}
+    assert capacity.resources(3, 8 * 2**30) == {"large": 1, "mem_mb": 3 * ordinary}
 
 
 def test_snakemake_takes_cells_in_the_order_of_the_profile(tmp_path: Path) -> None:
@@ -324,11 +324,11 @@ def test_snakemake_takes_cells_in_the_order_of_the_profile(tmp_path: Path) -> No
             rule = re.match(r"rule (\w+):", job)
             if rule and rule[1] != "all":
                 priority = re.search(r"priority: (\d+)", job)
-                amounts = dict(re.findall(r"(large|megabytes_held)=(\d+)", job))
+                amounts = dict(re.findall(r"(large|mem_mb)=(\d+)", job))
                 found[rule[1].removeprefix("notebook_")] = (
                     int(priority[1]) if priority else 0,
                     int(amounts["large"]),
-                    int(amounts["megabytes_held"]),
+                    int(amounts["mem_mb"]),
                 )
         return found
 
