@@ -29,7 +29,7 @@ from sycophancy.ladder import (
 from sycophancy.ladder import find_run as trained_run
 from sycophancy.reading import read_text_file
 from sycophancy.runs import (
-    as_list,
+    as_models,
     literals,
     read_flag,
     read_number,
@@ -471,7 +471,7 @@ def cell_identity(batch: Batch, key: str) -> str:
     """
     notebook = read_code(notebook_of(key))
     given = {**default_parameters(notebook_of(key)), **batch.cells[key]}
-    names = as_list(given["MODEL"]) if given.get("MODEL") else []
+    names = as_models(given["MODEL"]) if given.get("MODEL") else []
     modules = sorted(notebook.imports.union(*(loaders(name, batch.base) for name in names)))
     return identity(
         modules,

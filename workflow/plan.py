@@ -58,7 +58,7 @@ def planned(batch: grid.Batch) -> pd.DataFrame:
         parameters = {**grid.default_parameters(name), **given}
         missing = [other for other in batch.depends[key] if not done[other]]
         if grid.scores_items(name):
-            for label in runs.as_list(parameters["MODEL"]):
+            for label in runs.as_models(parameters["MODEL"]):
                 models.check_name(base_of(label, batch)[0])
         found = None
         try:
@@ -91,7 +91,7 @@ def scored(
     """Return the rows of a notebook that scores items, one a model."""
     rows: list[dict[str, Any]] = []
     counted: dict[str, tuple[int, int, int]] = {}
-    for label in runs.as_list(parameters["MODEL"]):
+    for label in runs.as_models(parameters["MODEL"]):
         base, remark = base_of(label, batch)
         language_model, how = load_or_stand_in(base)
         if language_model.name not in counted:

@@ -98,7 +98,7 @@ def check_model(model: str | None) -> None:
         raise InputError(
             "make measure needs a model: MODEL=a KerasHub preset, hf://owner/name, or a folder."
         )
-    for name in runs.as_list(model):
+    for name in runs.as_models(model):
         models.check_name(name)
 
 

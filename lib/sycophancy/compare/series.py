@@ -252,7 +252,7 @@ def benchmark_measures(folder: str | Path, chosen: pd.DataFrame) -> pd.DataFrame
             f"BENCHMARKS is {folder}, a run of {found.get('notebook')}: give a run folder of "
             f"{BENCHMARK_NOTEBOOK}, or leave it empty."
         )
-    names = short_names(runs.as_list(runs.parameters_of(place)["MODEL"]))
+    names = short_names(runs.as_models(runs.parameters_of(place)["MODEL"]))
     rows = pd.DataFrame(found["rows"])
     for model in chosen["model"]:
         if model not in names:
