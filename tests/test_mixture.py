@@ -459,3 +459,25 @@ def test_a_limit_keeps_whole_units_and_smaller_sets_are_parts_of_larger_ones() -
     for wrong in (3, 41, -1, 2.5, True):
         with pytest.raises(InputError, match="EXAMPLES is"):
             mixture.limit(prompts, wrong)  # type: ignore[arg-type]
+
+
+def test_the_table_of_tokens_shows_what_counts_in_the_loss(tiny: LanguageModel) -> None:
+    mixed = mixture.mix(PROMPTS, INSTRUCTIONS, ratio=1, n=2, seed=1)
+    encoded = mixture.encode(tiny, mixed, max_tokens=900, end=END)
+    shape = mixture.shapes(encoded, 1, 2)
+    batch = mixture.batch(encoded, 0, 2, shape)
+    for row, (example, text, answer, kind) in enumerate(
+        zip(encoded, mixed["prompt"], mixed["completion"], mixed["kind"], strict=True)
+    ):
+        table = mixture.token_table(tiny, example)
+        learnt = table[table["weight"] > 0]
+        assert "".join(table["token"]).startswith(text + answer)
+        # a token of this model is a byte, so that an answer may share its first with nothing
+        ends = len(END) if kind == "instruction" else 0
+        assert "".join(learnt["token"].iloc[: len(learnt) - ends]) == answer
+        used = (batch.rows == row) & (batch.weights > 0)
+        assert learnt["weight"].to_numpy() == pytest.approx(batch.weights[used])
+        assert table["weight"].sum() == pytest.approx(1)
+    assert mixture.token_table(replace(tiny, decode=None), Example((5, 6), 1)).to_dict("list") == {
+        "token": ["5", "6"], "weight": [0.0, 1.0]
+    }  # fmt: skip

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 from sycophancy.finetune.adapters import projections
 from sycophancy.finetune.checkpoint import load_weights, steps
+from sycophancy.finetune.grid import (
+    PlannedRun,
+    TrainingData,
+    estimate_grid,
+    fit_data,
+    plan_grid,
+    read_data,
+    train_grid,
+)
 from sycophancy.finetune.loop import Cost, Progress, cost_entry, flops, train
 from sycophancy.finetune.parameters import check_parameters, from_parameters
 from sycophancy.finetune.settings import METHODS, OPTIMIZERS, Settings, check, dtype_for, read_run
 from sycophancy.finetune.trained import export, load
 from sycophancy.ladder import run_name
+from sycophancy.finetune.watching import progress_bar
 
 __all__ = [
     "METHODS",
     "OPTIMIZERS",
     "Cost",
+    "PlannedRun",
     "Progress",
     "Settings",
+    "TrainingData",
     "check",
     "check_parameters",
     "cost_entry",
     "dtype_for",
+    "estimate_grid",
     "export",
+    "fit_data",
     "flops",
     "from_parameters",
     "load",
     "load_weights",
+    "plan_grid",
+    "progress_bar",
     "projections",
+    "read_data",
     "read_run",
     "run_name",
     "steps",
     "train",
+    "train_grid",
 ]

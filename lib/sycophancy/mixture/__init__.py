@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from sycophancy.mixture.batches import Batch, Example, Shapes, batch, shapes, tokens
-from sycophancy.mixture.encoding import check_tokens, encode, fitting, fitting_units, turn_end_ids
+from sycophancy.mixture.encoding import (
+    check_tokens,
+    encode,
+    fitting,
+    fitting_units,
+    token_table,
+    turn_end_ids,
+)
 from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, limit, mix
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "limit",
     "mix",
     "shapes",
+    "token_table",
     "tokens",
     "turn_end_ids",
 ]

@@ -56,6 +56,17 @@ def encode(
     return [known[key] for key in zip(*(table[name] for name in columns), strict=True)]
 
 
+def token_table(model: LanguageModel, example: Example) -> pd.DataFrame:
+    """Return the tokens of an example in their order, and what each counts in the loss.
+
+    Columns: token (text; its id where the model has no `decode`), weight (as in `Batch`: 0 in the
+    prompt, and one over their number for the tokens that are learnt).
+    """
+    ids, learnt = example.ids, len(example.ids) - example.first
+    texts = [str(i) for i in ids] if model.decode is None else model.decode([[i] for i in ids])
+    return pd.DataFrame({"token": texts, "weight": [0.0] * example.first + [1 / learnt] * learnt})
+
+
 def fitting(
     model: LanguageModel,
     instructions: pd.DataFrame,
