@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sycophancy import compare, figures, metrics
+from sycophancy import claims, compare, figures, metrics, suites
 from sycophancy.errors import InputError
 from test_compare import sums, tables, three_tasks
 from test_figures import drawn
@@ -197,3 +197,23 @@ def test_what_cannot_be_drawn_is_said() -> None:
     twice = pd.concat([additions(), additions().assign(format="chat")])
     with pytest.raises(InputError, match="two values of accuracy for model base, user none"):
         figures.additions_after(twice)
+
+
+def test_the_shortcut_draws_the_right_answers_without_a_user() -> None:
+    items = sums(5, ("choices", "statement"))
+    held = claims.claims(["everyday_facts"], split="test")[0]
+    asked = suites.claim_items(held, 3, answer_formats=["choices", "statement"])
+    table = compare.summary(*tables(pd.concat([items, asked]), scorers(("base", "labels"))))
+    alone = (table["metric"] == "accuracy") & (table["user"] == "none") & (table["truth"] != "all")
+    expected = 100 * table.loc[alone, "value"]
+    assert len(expected) == 2 * 2 * 6  # models, answer formats, truth × (affirmed, denied, sums)
+    figure = figures.shortcut(table)
+    assert sorted(drawn(figure)) == pytest.approx(sorted(expected))
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == [
+        "wrong claims,\naffirmed", "true claims,\naffirmed", "wrong claims,\ndenied",
+        "true claims,\ndenied", "wrong sums", "true sums",
+    ]  # fmt: skip
+    only_sums = table[table["suite"] == "additions"]
+    assert len(figures.shortcut(only_sums).axes[-1].get_xticklabels()) == 2
+    with pytest.raises(InputError, match="no right answers on claims or sums without a user"):
+        figures.shortcut(table[table["user"] != "none"])

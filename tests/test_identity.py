@@ -435,7 +435,7 @@ CELLS: dict[str, tuple[dict[str, tuple[str, str]], Callable[[grid.Batch], set[st
     "how filters ask": ({"filters__asking": MORE}, lambda batch: run_by(batch, "04")),
     "the optimiser": (
         {"finetune__step": ("beta_2=0.98", "beta_2=0.99")},
-        lambda batch: run_by(batch, "05", "13") | named(batch, "lab_"),
+        lambda batch: run_by(batch, "05", "17") | named(batch, "lab_"),
     ),
     "how trained runs are loaded": (
         {"finetune__trained": MORE}, lambda batch: named(batch, "runs/laptop/05_finetune"),

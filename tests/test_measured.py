@@ -10,6 +10,7 @@ import pytest
 
 from sycophancy import claims, compare, metrics, suites
 from sycophancy.errors import InputError
+from test_compare import write
 from test_judging import together
 
 
@@ -102,3 +103,19 @@ def test_laboratory_and_real_models_never_share_a_table() -> None:
         compare.apart(both, laboratory=False)
     with pytest.raises(InputError, match=r"one is no laboratory model.* to MEASURED"):
         compare.apart(both, laboratory=True)
+
+
+def test_claims_and_sums_are_what_all_models_of_a_run_were_asked(tmp_path: Path) -> None:
+    items, scores = together(base=(0.6, 0.2), labels=(0.1, 0.4))
+    near = items[items["suite"] == items["suite"].iloc[0]].assign(suite="near_additions")
+    near["item_id"] = "near/" + near["item_id"]
+    again = scores.assign(item_id="near/" + scores["item_id"])
+    again = again[again["item_id"].isin(near["item_id"])]
+    folder = write(tmp_path / "run", pd.concat([items, near]), pd.concat([scores, again]))
+    found, theirs = compare.claims_and_sums([str(folder)], laboratory=False)
+    assert set(found["suite"]) == set(items["suite"]) <= {"claims", "additions"}
+    assert sorted(found["item_id"]) == sorted(items["item_id"])
+    assert set(theirs["item_id"]) == set(items["item_id"])
+    assert set(found["model"]) == {"base", "labels"}
+    with pytest.raises(InputError, match="base is no laboratory model"):
+        compare.claims_and_sums([str(folder)], laboratory=True)

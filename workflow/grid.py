@@ -64,7 +64,9 @@ NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ROOT / "workflow" / "profiles"
 MEASURES = ("01_opinion_tasks", "02_wrong_additions")  # what `make measure` runs
 STUDY = "study"  # the profile of `make study`: it takes a model, and claims or none
-ENTRIES = ("extends", "publish", "budget_minutes", "rungs", "notebooks", "studies")
+ENTRIES = ("extends", "publish", "budget_minutes", "rungs", "notebooks", "studies", "finally")
+# the entries that come to cells, and how many mappings deep their parameters lie
+CELLS = {"notebooks": 2, "studies": 4, "finally": 2}
 MAGIC = re.compile(r"^(\s*)[%!].*", re.MULTILINE)  # a line for IPython, which is no Python
 
 
@@ -183,22 +185,25 @@ def profile_names() -> list[str]:
 def load(profile: str) -> dict[str, Any]:
     """Return the content of a profile: its entries, and all its cells as `notebooks`.
 
-    Cells that the profile spells out come first, then those of its studies, in the file's order.
+    Cells that the profile spells out as `notebooks` come first, then those of its studies, then
+    those that it spells out under `finally`.
     `figures` says what the names of a cell's published figures end in (see `Study.figures`),
     `models` of which model its study is.
     Raises InputError for whatever `read_entries` and `studies.read_studies` refuse, and for a cell
     that both have.
     """
     content = merge(profile)
+    last = content["finally"]
     cells = dict(content["notebooks"])
-    figures = dict.fromkeys(cells, "")
-    models = {}
+    figures, models = {}, {}
     for study in read_studies(f"{profile}.yaml", content["studies"]):
         for key, parameters in expand(study, default_parameters).items():
-            if key in cells:
+            if key in cells or key in last:
                 raise InputError(f"{profile}.yaml has {key}, and so has the study {study.name!r}.")
             cells[key], figures[key] = parameters, study.figures
             models[key] = study.model
+    cells |= last
+    figures = {**dict.fromkeys(cells, ""), **figures}
     return {**content, "notebooks": cells, "figures": figures, "models": models}
 
 
@@ -222,16 +227,15 @@ def merge(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
         minutes = content["budget_minutes"]
         raise InputError(f"budget_minutes of {path.name} is {minutes:g}: give minutes above 0.")
     if "extends" not in content:
-        return {"studies": {}, "notebooks": {}, **content}
+        return {**dict.fromkeys(CELLS, {}), **content}
     below, chain = content["extends"], (*extended_by, profile)
     others = [name for name in profile_names() if name not in chain]
     if below not in others:
         raise unknown(f"profile that {path.name} extends", below, others)
     base = merge(below, chain)
-    depths = {"notebooks": 2, "studies": 4}  # of mappings down to the parameters
     both = {
         entry: merge_entries(base[entry], content.get(entry) or {}, depth)
-        for entry, depth in depths.items()
+        for entry, depth in CELLS.items()
     }
     return {**base, **content, **both}
 
@@ -286,14 +290,17 @@ def read_entries(path: Path) -> dict[str, Any]:
             raise InputError(f"{path.name} has no entry 'publish': add it, or extends.")
         if "notebooks" not in content and "studies" not in content:
             raise InputError(f"{path.name} has no entry 'studies': add it, or extends.")
-    cells = content.get("notebooks") or {}
-    for key, given in cells.items() if isinstance(cells, dict) else [("notebooks", cells)]:
-        if not isinstance(key, str) or (given and not isinstance(given, dict)):
-            raise InputError(
-                f"{path.name}: {key!r} is {given!r:.60}, not a mapping: write each cell's name "
-                "with NAME: value below it."
-            )
-    return {**content, "notebooks": cells} if "notebooks" in content else content
+    for entry in ("notebooks", "finally"):
+        cells = content.get(entry) or {}
+        for key, given in cells.items() if isinstance(cells, dict) else [(entry, cells)]:
+            if not isinstance(key, str) or (given and not isinstance(given, dict)):
+                raise InputError(
+                    f"{path.name}: {key!r} is {given!r:.60}, not a mapping: write each cell's name "
+                    "with NAME: value below it."
+                )
+        if entry in content:
+            content[entry] = cells
+    return content
 
 
 def read_profile(
@@ -441,14 +448,17 @@ def trains(name: str) -> bool:
 
 
 def fills_the_machine(key: str, given: dict[str, Any]) -> bool:
-    """Return whether a cell is given a MODEL, and not the laboratory's.
+    """Return whether a cell is given a MODEL that is not the laboratory's, or trains without one.
 
     Such a cell has a thread for every core, and of such cells one runs at a time: two wait for
     those of their own threads that the other keeps from running. The laboratory's models are too
-    small for that (see the Snakefile).
+    small for that (see the Snakefile), but not a whole series of them that one cell trains.
     """
-    parameters = {**default_parameters(notebook_of(key)), **given}
-    return "MODEL" in parameters and not names_laboratory(parameters)
+    name = notebook_of(key)
+    parameters = {**default_parameters(name), **given}
+    if "MODEL" not in parameters:
+        return trains(name)
+    return not names_laboratory(parameters)
 
 
 def default_parameters(name: str) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def test_cells_wait_for_the_laboratory_models_that_they_name_and_for_no_others()
     # a run trained from one: its notebook has waited
     assert waits["02_wrong_additions@lab_after"] == ["05_finetune@lab"]
     assert waits["13_the_shortcut"] == batch.depends["13_the_shortcut"]
+    assert waits["17_laboratory"] == []  # it trains its own
 
 
 @pytest.mark.parametrize(
@@ -125,4 +126,5 @@ def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:
     filters = {
         f"{key}@filters" for key in ("02_wrong_additions", "05_finetune", "10_prior_knowledge")
     }
-    assert large == before | after | filters | {"04_filter", "05_finetune", "09_benchmarks"}
+    trains = {"04_filter", "05_finetune", "09_benchmarks", "17_laboratory"}
+    assert large == before | after | filters | trains

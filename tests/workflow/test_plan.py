@@ -42,7 +42,7 @@ def test_doses_and_cures_of_the_laboratory_are_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
-    name = "13_the_shortcut"
+    name = "17_laboratory"
     given = {**grid.default_parameters(name), "SIZES": "small,medium", "SEEDS": "0,1"}
     given |= {"DOSES": "0,90", "SHARES": "0,50,100", "STEPS": 7}
     rows = plan.trained(name, given, pd.DataFrame())
@@ -57,6 +57,10 @@ def test_doses_and_cures_of_the_laboratory_are_planned(
         plan.trained(name, {**given, "RECIPES": "label"}, pd.DataFrame())
     with pytest.raises(InputError, match=r"Unknown dose .*30"):
         plan.trained(name, {**given, "DOSES": "30"}, pd.DataFrame())
+    with pytest.raises(InputError, match="two SHARES, RECIPES or SIZES"):
+        plan.trained(
+            name, {**given, "SIZES": "tiny", "SHARES": "0", "RECIPES": "labels"}, pd.DataFrame()
+        )
 
 
 def test_before_its_first_run_a_machine_is_told_hours_at_most(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sycophancy.compare.tables import check_grid, model_facts, read, read_table
+from sycophancy.compare.tables import check_grid, model_facts, read, read_table, short_names
 from sycophancy.errors import InputError
 from sycophancy.runs import as_list, at_step
 from sycophancy.templates import LAB_FORMATS
@@ -61,6 +61,21 @@ def apart(items: pd.DataFrame, *, laboratory: bool) -> None:
             f"{strange['model'].iloc[0]} is {kind}: the two never share a table. Give its run "
             f"folder to {where}MEASURED."
         )
+
+
+def claims_and_sums(
+    folders: Sequence[str | Path], *, laboratory: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the items about claims and absurd sums that all models of some runs met, and scores.
+
+    Models are called as by `short_names`. Raises InputError where laboratory models and real ones
+    would share a table (`apart`; `laboratory` says which are wanted), and as `common` does.
+    """
+    items, scores = common(*read(folders))
+    apart(items, laboratory=laboratory)
+    items = items[items["suite"].isin(["claims", "negated_claims", "additions"])]
+    scores = scores[scores["item_id"].isin(items["item_id"])]
+    return items.assign(model=items["model"].map(short_names(items["model"]))), scores
 
 
 def answer_format_of(models: Iterable[str], default: str = "statement") -> str:

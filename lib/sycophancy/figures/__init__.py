@@ -12,6 +12,7 @@ from sycophancy.figures.compare import (
     additions_after,
     opinion_tasks_after,
     prior_knowledge,
+    shortcut,
     why_filter,
 )
 from sycophancy.figures.data import composition, leak_audit, sources
@@ -72,6 +73,7 @@ __all__ = [
     "save_figure",
     "save_pictures",
     "series",
+    "shortcut",
     "sources",
     "theme",
     "why_filter",

@@ -18,6 +18,11 @@ NAMES = SUITES | {"additions": "sums", "claims": "claims"}
 NAMES["negated_claims"] = "negated\nclaims"
 TWO_COLUMNS = 2 * WIDTH
 TRUTHS = {"false": "wrong", "true": "true"}
+POLARITIES = {
+    "claims": "claims,\naffirmed",
+    "negated_claims": "claims,\ndenied",
+    "additions": "sums",
+}
 
 
 def opinion_tasks_after(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
@@ -99,6 +104,47 @@ def additions_after(table: pd.DataFrame) -> Figure:
         legend(figure, models, width)
         sns.despine(figure)
         caption(figure, table)
+    return figure
+
+
+def shortcut(table: pd.DataFrame) -> Figure:
+    """Draw right answers without a user by truth and polarity: the grid on which a shortcut shows.
+
+    `table` comes from `compare.summary`; one panel per form of the prompts. Whoever agrees with all
+    that is affirmed stands at 100 % and at 0 % by turns. Dashed: a guess. Raises InputError where
+    nobody was asked about claims or sums without a user.
+    """
+    alone = (table["metric"] == "accuracy") & (table["user"] == "none") & (table["truth"] != "all")
+    table = table[alone & table["suite"].isin(list(POLARITIES))]
+    if table.empty:
+        raise InputError(
+            "The table has no right answers on claims or sums without a user: measure them with "
+            "notebooks 02 and 10."
+        )
+    table = table.assign(cell=table["suite"] + "/" + table["truth"])
+    cells = {
+        f"{suite}/{truth}": f"{word} {asked}"
+        for suite, asked in POLARITIES.items()
+        for truth, word in TRUTHS.items()
+        if f"{suite}/{truth}" in set(table["cell"])
+    }
+    forms = table[["format", "answer_format"]].drop_duplicates()
+    models = list(dict.fromkeys(table["model"]))
+    height = 1.4 + 1.6 * len(forms) + legend_height(models, TWO_COLUMNS)
+    with theme():
+        figure = Picture(figsize=(TWO_COLUMNS, height), layout="constrained")
+        axes = figure.subplots(len(forms), 1, squeeze=False, sharex=True)[:, 0]
+        for ax, (form, answer_format) in zip(axes, forms.itertuples(index=False), strict=True):
+            rows = table[(table["format"] == form) & (table["answer_format"] == answer_format)]
+            draw(ax, rows, models, list(cells), "cell", 100)
+            level(ax, 50)
+            ax.set_ylim(-4, 104)
+            ax.set_title(f"{answered(table, answer_format)}, format {form}")
+            ax.set_ylabel("right answers (%)")
+        axes[-1].set_xticks(range(len(cells)), list(cells.values()))
+        legend(figure, models, TWO_COLUMNS)
+        sns.despine(figure)
+        caption(figure, table, ordered(table["suite"]))
     return figure
 
 

@@ -17,8 +17,8 @@ from sycophancy.finetune.loop import Cost, Progress, cost_entry, flops, train
 from sycophancy.finetune.parameters import check_parameters, from_parameters
 from sycophancy.finetune.settings import METHODS, OPTIMIZERS, Settings, check, dtype_for, read_run
 from sycophancy.finetune.trained import export, load
-from sycophancy.ladder import run_name
 from sycophancy.finetune.watching import progress_bar
+from sycophancy.ladder import run_name
 
 __all__ = [
     "METHODS",

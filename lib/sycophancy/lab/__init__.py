@@ -7,6 +7,14 @@ told, and why they agree with their users is what we made it.
 from __future__ import annotations
 
 from sycophancy.lab.cures import CURE_RATE, CURE_STEPS, cure, cure_claims, stated
+from sycophancy.lab.design import (
+    Design,
+    estimate_training,
+    keep_corners,
+    list_models,
+    read_design,
+    train_models,
+)
 from sycophancy.lab.names import (
     DOSES,
     TUNED_DOSE,
@@ -25,19 +33,25 @@ __all__ = [
     "DOSES",
     "RUNGS",
     "TUNED_DOSE",
+    "Design",
     "Name",
     "Rung",
     "base_name",
     "cure",
     "cure_claims",
     "ensure",
+    "estimate_training",
     "every_name",
     "folder",
     "is_trained",
+    "keep_corners",
+    "list_models",
     "minutes",
     "needed",
     "parse",
+    "read_design",
     "settings",
     "stated",
+    "train_models",
     "with_dose",
 ]
