@@ -22,6 +22,7 @@ from workflow.cells import dependencies, fill, notebook_of
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in PATHS]
+LINES = 20  # of a code cell
 SMOKE, _ = grid.read_profile("smoke")
 # What a notebook measures that is not here: the shift where it scores items, else anything.
 MEASURED = {
@@ -128,6 +129,17 @@ def test_it_opens_and_ends_as_a_lesson_does(name: str) -> None:
     assert sum("solution" in tags(cell) for cell in cells) == 1
     code = sum(len(cell.source.splitlines()) for cell in code_cells(name))
     assert code <= 300
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code_cells_are_short(name: str) -> None:
+    """What takes more than 20 lines is in the package; parameters are one literal a line."""
+    lengths = {
+        cell.id: len(cell.source.splitlines())
+        for cell in code_cells(name)
+        if "parameters" not in tags(cell)
+    }
+    assert {cell: lines for cell, lines in lengths.items() if lines > LINES} == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
