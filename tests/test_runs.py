@@ -304,7 +304,7 @@ def test_a_comparison_without_run_folders_takes_the_newest_real_study(
     finish_run(checkout, "laptop/06_x", 90, MEASURED="b", BASE="q")
     finish_run(checkout, "study/hf-a/06_x", 60, MEASURED="c", BASE="r")
     assert runs.take_study(cells, "06_x", asked)["BASE"] == "r"
-    assert "reads the newest study here, hf-a (06_x), base r." in capsys.readouterr().out
+    assert "reads the newest run here, hf-a/06_x, base r." in capsys.readouterr().out
     named = {**asked, "MEASURED": "d"}
     assert runs.take_study(cells, "06_x", named) == named
     assert capsys.readouterr().out == ""

@@ -227,7 +227,7 @@ def merge(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
         minutes = content["budget_minutes"]
         raise InputError(f"budget_minutes of {path.name} is {minutes:g}: give minutes above 0.")
     if "extends" not in content:
-        return {**dict.fromkeys(CELLS, {}), **content}
+        return {**{entry: {} for entry in CELLS}, **content}
     below, chain = content["extends"], (*extended_by, profile)
     others = [name for name in profile_names() if name not in chain]
     if below not in others:

@@ -14,9 +14,10 @@ import pandas as pd
 from sycophancy import claims, filters, mixture, models, sets
 from sycophancy.errors import InputError
 from sycophancy.finetune.loop import Cost, cost_entry, train
-from sycophancy.finetune.parameters import from_parameters, run_name
+from sycophancy.finetune.parameters import from_parameters
 from sycophancy.finetune.settings import Settings, dtype_for
 from sycophancy.finetune.watching import progress_bar
+from sycophancy.ladder import run_name
 from sycophancy.models import LanguageModel
 from sycophancy.runs import Run, as_list, device, find, parameters_of, read_record, remember_cost
 from sycophancy.templates import Chat

@@ -56,7 +56,8 @@ def latest(notebook: str) -> Path:
 
     Only runs of real models are taken (`is_real`), and none of the smoke profile, `make measure`,
     `make study` or a cell with a label: those were made for a purpose of their own. Where there is
-    none it is that of the published study. Raises InputError where that has none either.
+    none it is that of the published study. Prints which it is. Raises InputError where that has
+    none either.
     """
     plain = [path for path in finished(notebook, "*/*") if "@" not in path.name]
     real = [path for path in plain if is_real(parameters_of(path))]
@@ -65,7 +66,9 @@ def latest(notebook: str) -> Path:
         raise InputError(
             f"Notebook {notebook} has not been run here: run it first, or give the run folder."
         )
-    return max(real, key=finished_at, default=published)
+    folder = max(real, key=finished_at, default=published)
+    print(f"DATA_RUN is empty: this notebook reads {described(folder)}.")
+    return folder
 
 
 def finished(notebook: str, *patterns: str) -> Iterator[Path]:
@@ -115,14 +118,15 @@ def take_study(
         name: taken.get(name, value) if value in ("", defaults.get(name)) else value
         for name, value in parameters.items()
     }
-    print(f"{first} is empty: this notebook reads {described(folder)}, base {taken.get('BASE')}.")
+    base = f", base {taken['BASE']}" if "BASE" in taken else ""
+    print(f"{first} is empty: this notebook reads {described(folder)}{base}.")
     return {**out, "OUT_DIR": parameters["OUT_DIR"]}
 
 
 def described(folder: Path) -> str:
     """Return what a study is called in a sentence: its folder, or where it was published from."""
     if not folder.is_relative_to(published_folder("")):
-        return f"the newest study here, {folder.parent.name} ({folder.name})"
+        return f"the newest run here, {folder.parent.name}/{folder.name}"
     about = read_object(published_folder("") / STUDY_FILE, "install the package again")
     return (
         f"the study that ships with this package ({folder.name}: profile {about['profile']}, "
