@@ -26,10 +26,10 @@ endif
 # the shell gives way to the command, which ends when make is asked to or is gone (workflow/stopping.py)
 BELOW_MAKE := SYCOPHANCY_PARENT=$$PPID exec
 .DEFAULT_GOAL := help
-.PHONY: help active setup reproduce laboratory measure study intervene plan data check test fuzz crashtest lint published figures jupyter bench notebooks lock clean distclean
+.PHONY: help active setup reproduce laboratory measure study intervene plan data check test test-slow fuzz crashtest lint published figures jupyter bench notebooks lock clean distclean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo "  PROFILE=smoke|laptop|evening|overnight|tpu chooses the size of reproduce and plan (now: $${PROFILE:-laptop})"
 	@echo "  JOBS=n runs n notebooks at once (left out: one on an accelerator, else as the machine allows)"
 
@@ -74,11 +74,14 @@ plan: $(READY)  ## notebooks, items, tokens and minutes of PROFILE, before anyth
 data: $(READY)  ## published data sets through TFDS: make data [DATA=folder MANUAL=folder ONLY="…"]
 	@$(BELOW_MAKE) $(PY) -m workflow.prepare_data --data-dir="$$DATA" --manual="$$MANUAL" --checksums="$${CHECKSUMS:-yes}" --only="$$ONLY"
 
-check: lint  ## after every edit, some two minutes: lint, types and the fast tests
-	@$(PY) -m pytest -q -m "not notebook and not slow" $(ARGS)
+check: lint  ## after every edit, some five minutes: lint, types and the fast tests
+	@$(PY) -m pytest -q -m "not (notebook or medium or slow)" $(ARGS)
 
-test: $(READY)  ## all tests, with smoke runs of every notebook
-	@$(PY) -m pytest $(ARGS)
+test: $(READY)  ## the tests of every behaviour, with smoke runs of every notebook
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY)  ## what `make test` leaves out: more kills, signals, broken files, draws
+	@$(PY) -m pytest -m slow $(ARGS)
 
 fuzz: $(READY)  ## break files for every reader: make fuzz [N=200] [ARGS="--seed 3 --reader claims_csv"]
 	@$(BELOW_MAKE) $(PY) tests/fuzzing.py --n="$${N:-200}" $(ARGS)

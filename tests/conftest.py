@@ -66,17 +66,17 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # Modules of tests that compute with models, train them, or start and stop whole batches
-SLOW = {
+MEDIUM = {
     "test_crashtest", "test_decoding", "test_finetune", "test_gguf", "test_lab", "test_models",
     "test_packing", "test_quiet", "test_reuse", "test_scoring", "test_signals",
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes seconds, so that `make check` leaves it out: see SLOW, and the real model."""
+    """Mark what `make check` leaves out beside notebooks: see MEDIUM, and the real model."""
     for item in items:
-        if item.path.stem in SLOW or "embedded" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.slow)
+        if item.path.stem in MEDIUM or "embedded" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.medium)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -447,7 +447,7 @@ def test_what_cannot_be_asked_is_said(how: dict[str, Any], said: str) -> None:
 # --- the model's context --------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_examples_are_dropped_one_after_the_other_until_the_prompt_fits(
     tiny: models.LanguageModel,
 ) -> None:
@@ -557,7 +557,7 @@ def test_picks_are_the_most_probable_choices_and_ties_are_shared() -> None:
     assert found["read"].all() and found["ended"].isna().all()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_answers_of_the_tiny_model_are_those_of_scoring_and_decoding(
     tiny: models.LanguageModel,
 ) -> None:
@@ -571,7 +571,7 @@ def test_answers_of_the_tiny_model_are_those_of_scoring_and_decoding(
     right = answers.set_index("item_id")["right"]
     assert list(right.loc[chosen["item_id"]]) == list(expected)
     assert cost.scoring.tokens == alone.tokens
-    for row in answers[answers["ended"].notna()].itertuples():
+    for row in answers[answers["ended"].notna()].iloc[::4].itertuples():
         stop = bbh.STOP_CHAIN if row.mode == "chain" else bbh.STOP_DIRECT
         (text,) = decoding.greedy(tiny, [str(row.prompt)], max_tokens=6, stop=stop)["text"]
         assert row.text == text
@@ -590,6 +590,7 @@ def make_items(seed: int = 0, chat: Any = None) -> pd.DataFrame:
     return benchmarks.items(shots=(0,), chain=["mmlu"], n=1, max_tokens=4, seed=seed, chat=chat)
 
 
+@pytest.mark.medium
 def test_models_and_seeds_are_answered_in_one_go_and_kept(run: runs.Run) -> None:
     answers = measure.measure_benchmarks(run, ["tiny_random"], [0, 1], make_items)
     assert answers["item_id"].is_unique and len(answers) == 2 * len(make_items())

@@ -45,6 +45,7 @@ def counted(builder: Any, split: str, *keys: str) -> Counter[Any]:
     return Counter(tuple(row[key] for key in keys) for row in served(builder, split))
 
 
+@pytest.mark.medium
 @needs_shared
 def test_rotten_tomatoes_has_every_line_with_the_label_of_its_file(store: Path) -> None:
     builder = prepare.prepare("rotten_tomatoes", data_dir=store, manual_dir=FILMS)
@@ -78,6 +79,7 @@ def test_accents_of_rotten_tomatoes_are_read_from_either_encoding(
     assert {row["text"] for row in served(builder, "train")} == set(told)
 
 
+@pytest.mark.medium
 @needs_shared
 def test_the_archive_gives_the_same_as_its_files(store: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "rt-polaritydata.tar.gz", "w:gz") as archive:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sycophancy import compare, figures, metrics, runs, suites
+from sycophancy import compare, metrics, runs, suites
 from sycophancy.errors import InputError
 from test_metrics import Scorer, honest, opinions, score, swayed, sycophant
 
@@ -195,10 +195,6 @@ def test_names_without_facts(tmp_path: Path) -> None:
 
 
 # --- tables
-
-
-def test_the_name_of_the_pooled_tasks_is_that_of_the_figures() -> None:
-    assert compare.POOLED == figures.ALL_TASKS
 
 
 def test_opinion_tasks_are_also_pooled() -> None:

@@ -18,6 +18,7 @@ DRAWS = 400
 FEWEST = 0.92 - 2.6 * np.sqrt(0.92 * 0.08 / DRAWS)  # what 92 % may come to in so few draws
 
 
+@pytest.mark.slow
 def test_intervals_cover(request: pytest.FixtureRequest) -> None:
     """A quarter of the cases, every kind of number among them; the table ends the tests' output."""
     by_number = itertools.groupby(coverage.cases(), key=lambda case: case.number)

@@ -71,6 +71,7 @@ def test_wrong_settings_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.medium
 def test_a_cure_is_a_model_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"recipe": "balanced", "known": 0.5, "steps": 4, "batch": 8, "seed": 3}
     log, cost = lab.cure(BASE, tmp_path / "whole", **asked)
@@ -103,6 +104,7 @@ def test_a_cure_is_a_model_and_goes_on_where_it_was_stopped(tmp_path: Path) -> N
     assert float(np.abs(np.asarray(moved) - np.asarray(start)).max()) > 0
 
 
+@pytest.mark.medium
 def test_what_is_trained_on_are_the_claims_of_the_share_in_the_right_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from sycophancy import decoding, models, scoring
 from sycophancy.decoding import loops
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
-from test_reuse import BACKBONES, other_model
+from test_reuse import other_model
 
 PROMPTS = ["Is the sky blue?", "2 + 2 =", "A much longer prompt than the others, of another size."]
 
@@ -105,7 +105,12 @@ def test_a_batch_is_over_when_every_text_has_its_stop_string(
 
 @pytest.mark.parametrize(
     ("max_tokens", "stop", "ends"),
-    [(1, [], False), (12, [], False), (40, ["e"], False), (40, ["no such text"], True)],
+    [
+        (40, ["e"], False),
+        (40, ["no such text"], True),
+        pytest.param(1, [], False, marks=pytest.mark.slow),
+        pytest.param(12, [], False, marks=pytest.mark.slow),
+    ],
 )
 def test_texts_are_those_of_kerashubs_own_loop(
     tiny: models.LanguageModel,
@@ -173,7 +178,9 @@ def test_an_empty_prompt_is_refused(tiny: models.LanguageModel) -> None:
         decoding.greedy(replace(tiny, start=()), ["x", ""], max_tokens=3)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize(
+    "name", ["gemma3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "gpt2"))]
+)
 def test_other_families_say_what_full_passes_give(tiny: models.LanguageModel, name: str) -> None:
     """Gemma 3 has a cache in several arrays, and a prompt is longer than its sliding window."""
     model = other_model(tiny, name)

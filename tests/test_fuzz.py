@@ -10,17 +10,17 @@ import pytest
 import fuzzing
 
 READERS = fuzzing.all_readers()
-N = 50  # broken files a reader; `make fuzz` has more
 
 
+@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_broken_files_end_in_a_sentence_or_in_whole_rows(
-    reader: fuzzing.Reader, tmp_path: Path
+    reader: fuzzing.Reader, number: int, tmp_path: Path
 ) -> None:
-    outcomes, faults = fuzzing.fuzz(reader, N, 0, tmp_path)
+    outcomes, faults = fuzzing.fuzz(reader, number, 0, tmp_path)
     assert not faults, "\n".join(faults)
     # both come about, so that neither is checked for nothing
-    assert min(outcomes["sentence"], outcomes["rows"]) >= 2 and outcomes.total() == N
+    assert min(outcomes["sentence"], outcomes["rows"]) >= 2 and outcomes.total() == number
 
 
 def test_the_fuzzer_finds_what_it_looks_for(tmp_path: Path) -> None:

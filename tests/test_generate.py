@@ -343,7 +343,7 @@ def test_a_file_is_read_by_row_groups(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [file.name for file in path.parent.iterdir()] == ["prompts.parquet"]
     data = pq.ParquetFile(path).metadata
     sizes = [data.row_group(i).num_rows for i in range(data.num_row_groups)]
-    assert sizes == [10_000, 10_000, 5_000] and generate.ROW_GROUP == 10_000
+    assert sizes == [10_000, 10_000, 5_000]
     pd.testing.assert_frame_equal(generate.read(path), prompts)
 
     asked: list[list[int]] = []

@@ -6,7 +6,6 @@ import ast
 import itertools
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -118,14 +117,6 @@ def test_the_code_counts_through_all_modules_between(edit: Edit) -> None:
     edit(figures__theme=("import", "import"))  # a copy without a change
     assert identity.code(["sycophancy.finetune.loop"]) == before
     assert set(identity.modules(["sycophancy.finetune.loop"])) == set(there)
-
-
-def test_a_hash_of_code_is_cheap() -> None:
-    identity.code(["sycophancy.scoring"])
-    began = time.perf_counter()
-    for _ in range(100):
-        identity.identity("sycophancy.scoring", model="m", data="x" * 1000)
-    assert time.perf_counter() - began < 1
 
 
 READERS: dict[str, Callable[[], object]] = {

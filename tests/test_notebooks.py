@@ -24,6 +24,7 @@ PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in PATHS]
 LINES = 20  # of a code cell
 SMOKE, _ = grid.read_profile("smoke")
+DEPENDS = dependencies(SMOKE)
 # What a notebook measures that is not here: the shift where it scores items, else anything.
 MEASURED = {
     "03_generate_data": {"leak", "cramers_v"},
@@ -182,13 +183,13 @@ def test_the_install_cell_does_nothing_here_and_stops_where_the_package_is_missi
 def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Run a cell of the smoke profile, after the cells it needs, each once; return its folder."""
     base = tmp_path_factory.mktemp("smoke")
-    cells, depends = fill(SMOKE, str(base)), dependencies(SMOKE)
+    cells = fill(SMOKE, str(base))
     tried: dict[str, Exception | None] = {}
 
     def run(key: str) -> Path:
         if key not in tried:
             try:
-                for other in depends[key]:
+                for other in DEPENDS[key]:
                     run(other)
                 execute.execute(
                     ROOT / "notebooks" / f"{notebook_of(key)}.ipynb",
@@ -206,8 +207,21 @@ def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return run
 
 
+def with_needed(key: str) -> set[str]:
+    """Return a cell and all those that it waits for."""
+    return {key}.union(*map(with_needed, DEPENDS[key]))
+
+
+def smoke_cells() -> list[Any]:
+    """Return the cells of the smoke profile; those that repeat a notebook for nobody are slow."""
+    first = {notebook_of(key): key for key in reversed(SMOKE)}
+    needed = set().union(*map(with_needed, first.values()))
+    slow = pytest.mark.slow
+    return [key if key in needed else pytest.param(key, marks=slow) for key in SMOKE]
+
+
 @pytest.mark.notebook
-@pytest.mark.parametrize("key", SMOKE)
+@pytest.mark.parametrize("key", smoke_cells())
 def test_runs_from_end_to_end_in_the_smoke_profile(
     key: str, smoke_runs: Callable[[str], Path]
 ) -> None:

@@ -19,6 +19,7 @@ CELLS = "03_generate_data,04_filter,05_finetune"  # the last one measures, too
 
 
 @pytest.mark.notebook
+@pytest.mark.slow
 def test_a_batch_that_is_killed_ends_in_what_it_ends_in_undisturbed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

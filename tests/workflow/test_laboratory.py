@@ -44,6 +44,7 @@ def test_what_a_batch_trains_is_written_down_at_its_end(
     assert said.startswith("laboratory@tiny: ") and progress.sentences(f"x\n{said}") == said.strip()
 
 
+@pytest.mark.medium
 def test_knowledge_is_told_apart_by_what_the_texts_state() -> None:
     table = laboratory.knowledge(["lab_tiny_untrained"])
     row = table.iloc[0]

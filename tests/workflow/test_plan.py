@@ -84,7 +84,7 @@ def test_before_its_first_run_a_machine_is_told_hours_at_most(
     assert speeds.learnt(runs.read_costs(), "lab_medium")[0] > 5 * speeds.SCORING_GUESS
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

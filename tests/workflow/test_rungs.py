@@ -298,6 +298,7 @@ def test_on_a_machine_of_16_gb_nothing_runs_beside_a_larger_rung() -> None:
     assert capacity.resources(3, 8 * 2**30) == {"large": 1, "mem_mb": 3 * ordinary}
 
 
+@pytest.mark.medium
 def test_snakemake_takes_cells_in_the_order_of_the_profile(tmp_path: Path) -> None:
     """What Snakemake would do: each job with its priority and its memory."""
     cells = {

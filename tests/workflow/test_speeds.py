@@ -19,8 +19,9 @@ def test_the_speed_of_generating_is_learnt_from_the_model_or_its_base() -> None:
         }
     )
     assert speeds.generating_speed(costs, ["run", "base"]) == 200
-    assert speeds.generating_speed(costs, ["run"]) == speeds.GENERATING_GUESS
-    assert speeds.generating_speed(costs[["model", "device"]], ["base"]) == speeds.GENERATING_GUESS
+    # before the first run, and with a record of runs that generated nothing
+    for known in (costs, costs[["model", "device"]]):
+        assert 0 < speeds.generating_speed(known, ["run"]) < 9000
 
 
 def test_minutes_are_learnt_from_the_last_runs_on_this_device() -> None:

@@ -18,7 +18,6 @@ from sycophancy.figures.compare import (
 from sycophancy.figures.data import composition, leak_audit, sources
 from sycophancy.figures.laboratory import causes, cure, dose
 from sycophancy.figures.measures import (
-    ALL_TASKS,
     ANSWERED,
     one_sum,
     opinion_tasks,
@@ -43,7 +42,6 @@ from sycophancy.figures.training import filtration, losses
 from sycophancy.figures.wrong_user import wrong_user
 
 __all__ = [
-    "ALL_TASKS",
     "ANSWERED",
     "MARKERS",
     "SHADES",

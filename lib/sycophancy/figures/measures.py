@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sycophancy.compare import POOLED
 from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, dots, subscribe, theme
 from sycophancy.metrics.doses import SEEDS_AND_FACTS
 from sycophancy.templates import LAB_FORMATS, LAB_TASTES
@@ -19,12 +20,11 @@ ANSWERED = {
     "statement": "true/false",
     "true_false": "True/False, asked",
 }
-ALL_TASKS = "all_opinion_tasks"  # the three tasks pooled
 SUITES = {
     "nlp_survey": "NLP\nsurvey",
     "philpapers2020": "Phil-\nPapers",
     "political_typology": "political\ntypology",
-    ALL_TASKS: "all\nthree",
+    POOLED: "all\nthree",
     LAB_TASTES: "laboratory\ntastes",
 }
 LABORATORY = "Laboratory models: evidence about the method, not about language models"
@@ -184,7 +184,7 @@ def caption(
     sources = ", ".join(dict.fromkeys(table["source"]))
     formats = ", ".join(dict.fromkeys(table["format"]))
     seeds = ", ".join(dict.fromkeys(table["seeds"].astype(str))) if "seeds" in table else "?"
-    apart = table[table["suite"] != ALL_TASKS]
+    apart = table[table["suite"] != POOLED]
     questions = apart.groupby(column, sort=False)["questions"].max()
     order = [place for place in places if place in questions] or list(questions.index)
     n = " + ".join(str(questions[place]) for place in order)
