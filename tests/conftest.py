@@ -40,6 +40,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(text)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> None:
+    """Models that are loaded again, and kernels of notebooks, compile the same code: keep it."""
+    models.enable_compile_cache()
+
+
 @pytest.fixture(scope="session")
 def tiny() -> models.LanguageModel:
     return models.load("tiny_random")
@@ -48,7 +54,6 @@ def tiny() -> models.LanguageModel:
 @pytest.fixture(scope="session")
 def embedded() -> models.LanguageModel:
     """The real model; fetched and converted on first use, from then on read from the cache."""
-    models.enable_compile_cache()
     return models.load("smollm2_135m_instruct")
 
 

@@ -19,11 +19,6 @@ from test_reuse import other_model
 PROMPTS = ["Is the sky blue?", "2 + 2 =", "A much longer prompt than the others, of another size."]
 
 
-@pytest.fixture(scope="module")
-def tiny() -> models.LanguageModel:
-    return models.load("tiny_random")
-
-
 def plain(model: models.LanguageModel, prompt: str, tokens: int) -> str:
     """Return the most probable continuation, one full forward pass a token."""
     ids = [*model.start, *model.encode([prompt])[0]]

@@ -194,7 +194,6 @@ KINDS = ("scores", "texts", "slices", "states")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which each kind of thing has been made once, by the code as it is."""
     folder = tmp_path_factory.mktemp("kept")
-    models.enable_compile_cache()
     table, _ = claims.claims(["sst2"])
     prompts = generate.generate(table, 4, "labels", seed=0)
     generate.save(prompts, folder / "prompts.parquet")

@@ -25,11 +25,6 @@ HEADS, HEAD, LAYERS = 2, 8, 2
 Arrays = dict[str, Any]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once() -> None:
-    models.enable_compile_cache()
-
-
 def examples() -> list[Example]:
     rng = np.random.default_rng(7)
     return [
