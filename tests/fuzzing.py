@@ -191,7 +191,7 @@ def encode(valid: Valid, rng: random.Random) -> Broken:
     """The file is in another encoding, has a byte order mark or is packed."""
     name = rng.choice([*ENCODINGS, "utf-8-sig", "gzip"])
     if name == "gzip":
-        return Broken(name, gzip.compress(valid.content), None)
+        return Broken(name, gzip.compress(valid.content, mtime=0), None)
     try:
         text = valid.content.decode("utf-8")
     except UnicodeDecodeError:  # no text
