@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sycophancy import finetune, lab, models, runs
+from sycophancy import finetune, lab, runs
 from sycophancy.errors import InputError
 from sycophancy.lab import design as design_module
 from sycophancy.lab import training
@@ -99,7 +99,7 @@ def test_a_design_is_trained_from_its_bases_to_its_cures(
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(lab.RUNGS, "tiny", lab.Rung(1, 16, 2, 3, 3, 3, 3))
     monkeypatch.setattr(training, "BATCH", 8)
-    design = read(SIZES="tiny", DOSES="0", SHARES="0,100", RECIPES="labels", SEEDS="1", STEPS=2)
+    design = read(SIZES="tiny", DOSES="90", SHARES="0,100", RECIPES="labels", SEEDS="1", STEPS=2)
     run = runs.start("17_laboratory", {}, str(tmp_path / "run"))
     table = lab.list_models(design, run.folder)
     costs = lab.train_models(table, run, design.steps)
@@ -107,7 +107,7 @@ def test_a_design_is_trained_from_its_bases_to_its_cures(
     assert costs["run"].tolist() == names
     assert (costs["model"] == "lab_tiny_tuned_seed1").all() and (costs["steps"] == 2).all()
     pd.testing.assert_frame_equal(pd.read_parquet(run.folder / "cures.parquet"), costs)
-    tuned = ["lab_tiny_seed1", "lab_tiny_dose0_seed1", "lab_tiny_tuned_seed1"]
+    tuned = ["lab_tiny_seed1", "lab_tiny_tuned_seed1"]
     assert table["model"].tolist() == [*tuned, *(str(run.folder / name) for name in names)]
     assert all(lab.is_trained(name) for name in tuned)
     for name, known in zip(names, (0, 1), strict=True):
@@ -115,7 +115,6 @@ def test_a_design_is_trained_from_its_bases_to_its_cures(
         assert (record["base"], record["recipe"], record["known"], record["seed"]) == (
             "lab_tiny_tuned_seed1", "labels", known, 1
         )  # fmt: skip
-        models.load(str(run.folder / name))
     learnt = runs.read_costs()
     cures = learnt[learnt["notebook"] == "17_laboratory"]
     assert len(cures) == 2 and (cures["training_tokens_per_second"] > 0).all()

@@ -175,7 +175,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 def test_the_install_cell_does_nothing_here_and_stops_where_the_package_is_missing() -> None:
     source = notebook_headers.install_cell("")
     exec(compile(source, "install", "exec"), {})
-    done = subprocess.run([sys.executable, "-S", "-c", source], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-IS", "-c", source], capture_output=True, text=True)
     assert done.returncode and "is not installed" in done.stderr
 
 

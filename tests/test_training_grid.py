@@ -14,6 +14,7 @@ import pytest
 from claim_tables import claims_of
 from sycophancy import finetune, generate, models, runs
 from sycophancy.errors import InputError
+from sycophancy.finetune import grid as grid_module
 from workflow import grid as profiles
 
 CLAIMS = claims_of({"sst2": {"x": 20, "y": 20}, "rte": {"x": 12, "y": 12}})
@@ -145,7 +146,9 @@ def test_units_with_a_prompt_that_is_too_long_are_left_out_whole(
 def test_the_runs_of_a_grid_are_trained_once_and_are_models(
     filtered: Path, tmp_path: Path, tiny: models.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path / "cache"))
+    remembered: list[dict[str, Any]] = []  # and not in the record of whoever runs the tests
+    monkeypatch.setattr(grid_module, "remember_cost", remembered.append)
+    models.enable_compile_cache()
     p = parameters(RECIPES="labels,placebo", STEPS=2, BATCH=4, MAX_TOKENS=600)
     data = finetune.fit_data(finetune.read_data(p, filtered), tiny, p["MAX_TOKENS"])
     grid = finetune.plan_grid(p, data, tiny.chat)
@@ -161,8 +164,8 @@ def test_the_runs_of_a_grid_are_trained_once_and_are_models(
     pd.testing.assert_frame_equal(pd.read_parquet(run.folder / "losses.parquet"), losses)
     record = json.loads((run.folder / "run.json").read_text())
     assert [entry["run"] for entry in record["cost"]] == costs["run"].tolist()
-    speeds = runs.read_costs()["training_tokens_per_second"].dropna()
-    assert len(speeds) == 2 and (speeds > 0).all()
+    assert [entry["model"] for entry in remembered] == ["tiny_random", "tiny_random"]
+    assert all(entry["training_tokens_per_second"] > 0 for entry in remembered)
     shown = json.loads((run.folder / "progress.json").read_text())
     assert (shown["label"], shown["done"], shown["unit"]) == ("placebo_seed0", 2, "steps")
     weights = [run.folder / planned.name / "step-000002.safetensors" for planned in grid]
@@ -170,6 +173,4 @@ def test_the_runs_of_a_grid_are_trained_once_and_are_models(
     again, _ = finetune.train_grid(grid, run, max_tokens=p["MAX_TOKENS"])
     pd.testing.assert_frame_equal(again, losses)
     assert [path.stat().st_mtime_ns for path in weights] == times
-    for planned in grid:
-        model = models.load(str(run.folder / planned.name))
-        assert model.fingerprint != tiny.fingerprint
+    assert models.load(str(run.folder / "labels_seed0")).fingerprint != tiny.fingerprint
