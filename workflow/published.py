@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -30,8 +29,8 @@ from workflow.cells import notebook_of
 
 LIMIT = 5_000_000  # bytes in all
 MEASURED = ("items.parquet", "scores.parquet", "metrics.json")
-# what spares asking again, and what each filter decided: notebook 05 reads neither
-LEFT_OUT = ("asked_as_*", "decisions_*")
+# what spares asking again, what each filter decided, and the prompts that other filters leave
+LEFT_OUT = ("asked_as_*", "decisions_*", "prompts_*_none.parquet", "prompts_*_pick.parquet")
 
 
 def publish_study(batch: grid.Batch, target: Path) -> list[str]:
@@ -86,23 +85,41 @@ def copy_run(source: Path, target: Path, patterns: Iterable[str], base: str) -> 
         if path.suffix == ".json":
             new.write_text(path.read_text("utf-8").replace(f"{base}/", PUBLISHED), "utf-8")
             continue
-        table = rename_runs(pd.read_parquet(path), base)
-        table.to_parquet(new, index=False, compression="zstd", compression_level=19)
+        write_small(rename_runs(pd.read_parquet(path), base), new)
+
+
+def write_small(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as parquet, texts that seldom repeat by what they share, numbers by byte."""
+    names = [str(name) for name, column in table.items() if is_text(column)]
+    seldom = [name for name in names if table[name].nunique() > len(table) / 10]
+    numbers = [str(name) for name, column in table.items() if column.dtype == "float64"]
+    encoding = dict.fromkeys(seldom, "DELTA_BYTE_ARRAY")
+    encoding |= dict.fromkeys(numbers, "BYTE_STREAM_SPLIT")
+    table.to_parquet(
+        path,
+        index=False,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=[str(name) for name in table if name not in encoding],
+        column_encoding=encoding,
+    )
+
+
+def is_text(column: pd.Series) -> bool:
+    """Return whether every value of a column is a text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return False
+    return bool(column.map(lambda value: isinstance(value, str)).all())
 
 
 def rename_runs(table: pd.DataFrame, base: str) -> pd.DataFrame:
     """Return a table whose texts name run folders below `published/` instead of `base`."""
-    texts = {
-        name: column.str.replace(f"{base}/", PUBLISHED, regex=False)
+    renamed = {
+        str(name): column.str.replace(f"{base}/", PUBLISHED, regex=False)
         for name, column in table.items()
-        if pd.api.types.is_string_dtype(column) and not column.map(is_list).any()
+        if is_text(column)
     }
-    return table.assign(**{str(name): column for name, column in texts.items()})
-
-
-def is_list(value: Any) -> bool:
-    """Return whether a value of a column holds several values."""
-    return not isinstance(value, str) and hasattr(value, "__len__")
+    return table.assign(**renamed)
 
 
 def main() -> int:
