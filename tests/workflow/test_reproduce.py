@@ -32,7 +32,7 @@ from checkouts import (
 )
 from sycophancy import runs
 from sycophancy.errors import InputError
-from workflow import capacity, reproduce
+from workflow import capacity, grid, reproduce
 
 STORY = ("00_start_here", "02_wrong_additions")
 
@@ -45,9 +45,8 @@ def test_reproduce_runs_resumes_and_then_does_nothing(tmp_path: Path) -> None:
     """
     copy = snakemake_free_copy(tmp_path / "checkout")
     profile = copy / "workflow" / "profiles" / "smoke.yaml"
-    content = yaml.safe_load(profile.read_text())
-    content["notebooks"] = {key: content["notebooks"][key] for key in STORY}
-    profile.write_text(yaml.safe_dump(content, sort_keys=False))
+    cells = {key: grid.load("smoke")["notebooks"][key] for key in STORY}
+    profile.write_text(yaml.safe_dump({"publish": False, "notebooks": cells}, sort_keys=False))
     figures = {p: p.read_bytes() for p in (copy / "figures").glob("*")}
     environment = {**os.environ, "PYTHONPATH": f"{copy / 'lib'}{os.pathsep}{copy}"}
 
