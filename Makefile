@@ -75,10 +75,10 @@ data: $(READY)  ## published data sets through TFDS: make data [DATA=folder MANU
 	@$(BELOW_MAKE) $(PY) -m workflow.prepare_data --data-dir="$$DATA" --manual="$$MANUAL" --checksums="$${CHECKSUMS:-yes}" --only="$$ONLY"
 
 check: lint  ## after every edit, some five minutes: lint, types and the fast tests
-	@$(PY) -m pytest -q -m "not (notebook or medium or slow)" $(ARGS)
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not (notebook or medium or slow)" $(ARGS)
 
 test: $(READY)  ## the tests of every behaviour, with smoke runs of every notebook
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: $(READY)  ## what `make test` leaves out: more kills, signals, broken files, draws
 	@$(PY) -m pytest -m slow $(ARGS)
