@@ -30,7 +30,7 @@ BELOW_MAKE := SYCOPHANCY_PARENT=$$PPID exec
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
-	@echo "  PROFILE=smoke|laptop|evening|overnight|tpu chooses the size of reproduce and plan (now: $${PROFILE:-laptop})"
+	@echo "  PROFILE=smoke|laptop|evening|overnight|ladder|tpu chooses the size of reproduce and plan (now: $${PROFILE:-laptop})"
 	@echo "  JOBS=n runs n notebooks at once (left out: one on an accelerator, else as the machine allows)"
 
 active:

@@ -177,7 +177,7 @@ def batch(
 
 def profile_names() -> list[str]:
     """Return the names of the profiles of `make reproduce`, smallest first where known."""
-    order = ["smoke", "laptop", "evening", "overnight", "tpu"]
+    order = ["smoke", "laptop", "evening", "overnight", "ladder", "tpu"]
     found = {path.stem for path in PROFILES.glob("*.yaml")} - {STUDY}
     return [name for name in order if name in found] + sorted(found - set(order))
 
@@ -196,11 +196,16 @@ def load(profile: str) -> dict[str, Any]:
     last = content["finally"]
     cells = dict(content["notebooks"])
     figures, models = {}, {}
+    endings: dict[str, str] = {}
     for study in read_studies(f"{profile}.yaml", content["studies"]):
+        first = study.chain[0].name
+        if study.figures in [end for name, end in endings.items() if name != first]:
+            endings.setdefault(first, f"{study.figures}_{first}")  # a second study of the model
+        endings.setdefault(first, study.figures)
         for key, parameters in expand(study, default_parameters).items():
             if key in cells or key in last:
                 raise InputError(f"{profile}.yaml has {key}, and so has the study {study.name!r}.")
-            cells[key], figures[key] = parameters, study.figures
+            cells[key], figures[key] = parameters, endings[study.chain[0].name]
             models[key] = study.model
     cells |= last
     figures = {**dict.fromkeys(cells, ""), **figures}

@@ -14,7 +14,7 @@ from workflow import cells, grid
 
 
 def test_profiles_give_only_parameters_that_notebooks_declare() -> None:
-    assert grid.profile_names() == ["smoke", "laptop", "evening", "overnight", "tpu"]
+    assert grid.profile_names() == ["smoke", "laptop", "evening", "overnight", "ladder", "tpu"]
     for profile in grid.profile_names():
         found, publishes = grid.read_profile(profile)
         assert publishes == (profile != "smoke")
@@ -32,7 +32,7 @@ def test_the_laptop_profile_keeps_its_minima() -> None:
 COMPARES = re.compile(r"(06|07|08|11|12)_")
 
 
-@pytest.mark.parametrize("profile", ["smoke", "laptop", "evening", "overnight", "tpu"])
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "evening", "overnight", "ladder", "tpu"])
 def test_models_that_are_compared_are_measured_by_the_same_notebooks(profile: str) -> None:
     """`compare.common` refuses a suite that one of the models lacks, after hours of measuring."""
     found, _ = grid.read_profile(profile)

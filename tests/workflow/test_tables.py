@@ -161,3 +161,10 @@ def test_of_studies_that_go_on_the_last_comparison_is_published(tmp_path: Path) 
     assert endings["08_why_filter@lab"] == "lab"
     small = grid.batch("laptop", rung="qwen2.5_coder_instruct_0.5b")
     assert dict(small.figures)["02_wrong_additions@rung"] == "qwen2.5_coder_0.5b"
+
+
+def test_of_two_studies_of_a_model_the_second_publishes_under_its_own_name() -> None:
+    endings = {folder.name: end for folder, end in tables.figure_sources(grid.batch("ladder"))}
+    assert endings["07_wrong_additions_after@rung_seeds"] == "qwen2.5_coder_1.5b"
+    assert endings["08_why_filter@rung_sources"] == "qwen2.5_coder_1.5b_rung_sources"
+    assert endings["02_wrong_additions@qwen_small"] == "qwen2.5_coder_0.5b"
