@@ -26,7 +26,7 @@ endif
 # the shell gives way to the command, which ends when make is asked to or is gone (workflow/stopping.py)
 BELOW_MAKE := SYCOPHANCY_PARENT=$$PPID exec
 .DEFAULT_GOAL := help
-.PHONY: help active setup reproduce laboratory measure study intervene plan data check test test-slow fuzz crashtest lint published figures jupyter bench notebooks lock clean distclean
+.PHONY: help active setup reproduce laboratory measure study intervene plan data check test test-slow fuzz crashtest lint published figures results jupyter bench notebooks lock clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -97,6 +97,9 @@ published: $(READY)  ## the small study that ships with the package, from the ru
 
 figures: $(READY)  ## draw every published figure again from its csv: make figures [ONLY="fig05 fig_cure"]
 	@$(PY) -m workflow.redraw --only="$$ONLY"
+
+results: $(READY)  ## write README.md and docs/results.md from their templates and figures/*.csv
+	@$(PY) -m workflow.results
 
 jupyter: $(READY)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
