@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jinja2
@@ -25,7 +26,7 @@ from sycophancy.errors import InputError, unknown
 from workflow.grid import ROOT
 
 # what is written → the template beside the documentation
-PAGES = {"README.md": "README.md"}
+PAGES = {"README.md": "README.md", "docs/results.md": "results.md"}
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,32 @@ def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     }
 
 
-def find_row(tables: dict[str, pd.DataFrame], name: str, where: dict[str, Any]) -> pd.Series:
-    """Return the one row of a table whose columns hold the values of `where`, compared as text.
+def find_rows(
+    tables: dict[str, pd.DataFrame], name: str, where: dict[str, Any], single: bool = True
+) -> pd.DataFrame:
+    """Return the rows of a table whose columns hold the values of `where`, compared as text.
 
-    Raises InputError for an unknown table or column and where not exactly one row matches; the
-    sentence names the csv, the values and how many rows have them.
+    Raises InputError for an unknown table or column, where no row matches, and where several do
+    though a `single` one is asked for; the sentence names the csv, the values and the count.
     """
     if name not in tables:
         raise unknown("table of figures/", name, tables)
     table = tables[name]
     for column in where:
         if column not in table:
-            raise unknown(f"column of figures/{name}.csv", column, table)
+            raise unknown(f"column of figures/{name}.csv", column, map(str, table))
     matches = {column: table[column] == str(value) for column, value in where.items()}
     rows = table[pd.DataFrame(matches, index=table.index).all(axis=1)]
-    if len(rows) == 1:
-        return rows.iloc[0]
+    if len(rows) == 1 or (len(rows) and not single):
+        return rows
     asked = ", ".join(f"{column}={value!r}" for column, value in where.items())
     hint = how_rows_differ(rows) if len(rows) else nearest_value(table, matches, where)
     raise InputError(f"figures/{name}.csv has {len(rows)} rows with {asked}, not one.{hint}")
+
+
+def find_row(tables: dict[str, pd.DataFrame], name: str, where: dict[str, Any]) -> pd.Series:
+    """Return the one row of a table that `find_rows` finds."""
+    return find_rows(tables, name, where).iloc[0]
 
 
 def how_rows_differ(rows: pd.DataFrame) -> str:
@@ -91,8 +99,8 @@ def nearest_value(table: pd.DataFrame, matches: dict[str, pd.Series], where: dic
 def show_number(value: float, digits: int = 0, signed: bool = False) -> str:
     """Return a rounded number with a true minus sign: the one place where results are rounded."""
     text = f"{value:{'+' if signed else ''}.{digits}f}"
-    if not signed and not float(text):
-        text = text.lstrip("-")  # no minus before 0
+    if not float(text) and not (signed and digits):
+        text = text.lstrip("+-")  # 0, but +0.00 and -0.00
     return text.replace("-", "−")
 
 
@@ -121,6 +129,9 @@ def lookups(tables: dict[str, pd.DataFrame]) -> dict[str, Callable[..., Any]]:
     def number(name: str, column: str = "value", /, **where: Any) -> float:
         return float(find_row(tables, name, where)[column])
 
+    def numbers(name: str, column: str = "value", /, **where: Any) -> list[float]:
+        return [float(cell) for cell in find_rows(tables, name, where, single=False)[column]]
+
     def plain(name: str, column: str, /, **where: Any) -> str:
         return str(find_row(tables, name, where)[column])
 
@@ -138,6 +149,7 @@ def lookups(tables: dict[str, pd.DataFrame]) -> dict[str, Callable[..., Any]]:
         "changes": partial(show, scale=100, signed=True),
         "nats": partial(show, digits=2, signed=True),
         "number": number,
+        "numbers": numbers,
         "plain": plain,
         "count": count,
         "cost": cost,
@@ -172,7 +184,7 @@ def render_page(template: Path, tables: dict[str, pd.DataFrame]) -> str:
         autoescape=False,
     )
     environment.globals.update(lookups(tables))
-    environment.filters["rounded"] = show_number
+    environment.filters |= {"rounded": show_number, "mean": fmean}
     try:
         return environment.from_string(template.read_text("utf-8")).render()
     except jinja2.TemplateSyntaxError as error:

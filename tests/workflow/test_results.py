@@ -71,6 +71,8 @@ def test_the_readme_has_two_screens() -> None:
         ('count("fig_cure", model="base", metric="accuracy")', "1,200"),
         ('plain("fig_cure", "suite", metric="shift")', "claims"),
         ('(100 * number("fig_cure", metric="shift") / 0.02) | rounded', "−20"),
+        ('changes("fig_cure", metric="cost")', "0 [−3, +3]"),
+        ('numbers("fig_cure", model="labels", metric="accuracy") | mean', "0.75"),
         ('cost("embedded model")', "93 MB"),
         (
             'cells(share, "fig_cure", "model", ["base", "labels"], bold=["labels"], '
