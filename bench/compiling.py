@@ -1,6 +1,6 @@
 """Seconds to compile what scores and decodes, and to run it, by how much XLA optimises.
 
-Usage: make bench   (or python -m bench.compiling [--trunks 32] [--rounds 3])
+Usage: make bench   (or python -m bench.compiling [--rows 32] [--rounds 3])
 
 Every kind is compiled afresh, none from disk; quote the ratios.
 """
@@ -17,27 +17,28 @@ import jax
 import numpy as np
 
 from sycophancy import decoding, models, scoring
-from sycophancy.scoring import cached, forward
+from sycophancy.scoring import forward, packing
+from sycophancy.scoring.packed import make_packed
+from sycophancy.scoring.rows import Row
 
-LENGTH = 64  # tokens of a sequence or trunk
+LENGTH = 64  # tokens of a row, and of what the packed ones go on from
 KINDS: dict[str, dict[str, Any]] = {"XLA's default": {}, "as scoring does": forward.options()}
 
 
-def calls(model: models.LanguageModel, trunks: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+def calls(model: models.LanguageModel, rows: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield what is run and a function that runs it once on fixed random tokens."""
     rng = np.random.default_rng(0)
-    ids = rng.integers(3, 200, (trunks, LENGTH)).astype(np.int32)
-    last = np.full((trunks, 1), LENGTH - 1, np.int32)
+    ids = rng.integers(3, 200, (rows, LENGTH)).astype(np.int32)
+    last = np.full((rows, 1), LENGTH - 1, np.int32)
     plain = scoring.make_forward(model)
     yield "plain", lambda: plain(ids, np.ones_like(ids), last, last)
-    passes = cached.make_passes(model)
-    yield "trunks", lambda: passes.trunk(ids, last, last)
-    _, cache = passes.trunk(ids, last, last)
-    which = np.arange(4 * trunks, dtype=np.int32) % trunks
-    more = rng.integers(3, 200, (4 * trunks, 8)).astype(np.int32)
-    at_end = np.full((4 * trunks, 1), 7, np.int32)
-    given = (cache, which, np.full(4 * trunks, LENGTH - 4, np.int32), more, at_end, at_end)
-    yield "branches", lambda: passes.branch(*given)
+    shared = rng.integers(3, 200, LENGTH).tolist()
+    branches = [Row((*shared, *map(int, row)), (("", LENGTH - 1, 3),)) for row in ids[1:]]
+    length = -(-rows * LENGTH // packing.PAGE) * packing.PAGE
+    (tree,) = packing.pack(branches, length)
+    arrays, _ = packing.packed_arrays(tree, length, packing.room_for([tree]))
+    packed = make_packed(model)
+    yield "packed", lambda: packed(*arrays)
     generate = decoding.own_loop(model, (), lambda _: False)
     prompts = ids[: decoding.batch_size()].tolist()
     yield "16 tokens decoded", lambda: np.asarray(generate(prompts, 16), np.float64)
@@ -46,19 +47,17 @@ def calls(model: models.LanguageModel, trunks: int) -> Iterator[tuple[str, Calla
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=models.DEFAULT)
-    parser.add_argument("--trunks", type=int, default=32)
+    parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(
-        f"{options.model}, {options.trunks} trunks of {LENGTH} tokens, four branches of 8 for each"
-    )
+    print(f"{options.model}, {options.rows} rows of {LENGTH} tokens")
     for kind, settings in KINDS.items():
         model = models.load(options.model)
         with (
             mock.patch.object(forward, "options", lambda settings=settings: settings),
             mock.patch.object(forward, "_shared", {}),
         ):
-            for name, call in calls(model, options.trunks):
+            for name, call in calls(model, options.rows):
                 seconds = []
                 for _ in range(options.rounds + 1):
                     began = time.perf_counter()

@@ -2,11 +2,11 @@
 
 Usage: python -m bench.exactness [--model smollm2_135m_instruct --sums 20 --rounds 7]
 
-For both number formats: the differences of log-probabilities between passes that share tokens and
-the plain one, on random tokens, beside those between the plain one and float32 throughout, and
-whether the passes are used. Then addition prompts scored in both: differences of the log-odds of an
-item, of the opinion shift and of the truth gap, and of answers. Last the plain forward pass of
-both, in turn, with both models in memory.
+For both number formats: the differences of log-probabilities between the packed pass, or decoding's
+pass with a cache, and the plain one, on random tokens, beside those between the plain one and
+float32 throughout, and whether the passes are used. Then addition prompts scored in both:
+differences of the log-odds of an item, of the opinion shift and of the truth gap, and of answers.
+Last the plain forward pass of both, in turn, with both models in memory.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import metrics, models, runs, scoring, suites
+from sycophancy.decoding import cached
 from sycophancy.models import LanguageModel
-from sycophancy.scoring import cached, exactness, packed
+from sycophancy.scoring import exactness, packed
 
 FORMATS = ("float32", "bfloat16")
 ROWS, LENGTH = 16, 72  # of a timed pass: sequences as the opinion tasks have them
@@ -29,8 +30,8 @@ ROWS, LENGTH = 16, 72  # of a timed pass: sequences as the opinion tasks have th
 def show_shared(model: LanguageModel, dtype: str) -> None:
     """Print how far passes that share tokens are from the plain one."""
     gaps = {
-        "packed": packed.differences(model, 4, 256),
-        "behind a cache": cached.differences(model),
+        "packed": packed.differences(model, 256),
+        "decoding behind a cache": cached.differences(model),
     }
     for way, gap in gaps.items():
         found, rounding = gap.found, gap.rounding

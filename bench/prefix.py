@@ -1,11 +1,11 @@
-"""Scoring with and without computing shared tokens once, in one run.
+"""Scoring with and without packing rows that share tokens, in one run.
 
 Usage: make bench   (or python -m bench.prefix [--items few_shot] [--questions 60] [--rounds 3])
 
 `few_shot`: MMLU's 5-shot prompts from the embedded questions. MMLU has 246 questions a subject and
 the embedded set ten, so one subject here is asked the questions of all, behind its own five
-examples. `claims`: held-out everyday facts as notebook 10 asks them, short branches on short
-trunks. The two ways take turns in whole calls (tokenising, tracing, passes); both have been
+examples. `claims`: held-out everyday facts as notebook 10 asks them, short rows with little in
+common. The two ways take turns in whole calls (tokenising, tracing, passes); both have been
 compiled. The ratio of their medians is the figure to quote.
 """
 
@@ -22,7 +22,7 @@ from sycophancy import claims, models, runs, scoring, sets, suites
 from sycophancy.benchmarks import mmlu
 
 SHOTS = 5
-WAYS = {"every sequence by itself": False, "shared tokens once": True}
+WAYS = {"every sequence by itself": False, "packed": True}
 
 
 def few_shot(questions: int) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def throughput(name: str, n: int, rounds: int) -> None:
     models.enable_compile_cache()
     items = suites.additions(n=n, seed=0)
     sequences = rows.build_rows(model, items)
-    counts = look(model, items).all.all
+    counts = look(model, items, scoring.default_budget()).all
     paddings = scoring.choose_lengths(counts, most=scoring.MAX_LENGTHS, step=scoring.LENGTH_STEP)
     batches = list(rows.batches(sequences, paddings, scoring.default_budget()))
     ours, bare = scoring.make_forward(model), bare_forward(model)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras_hub
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
 from sycophancy import decoding, models, scoring
-from sycophancy.decoding import loops
+from sycophancy.decoding import cached, loops
 from sycophancy.encoders import OUR_TOKENIZER
 from sycophancy.errors import InputError
+from sycophancy.scoring import forward
 from test_reuse import other_model
 
 PROMPTS = ["Is the sky blue?", "2 + 2 =", "A much longer prompt than the others, of another size."]
+WITH_CACHE = keras_hub.models.LlamaCausalLM.call_with_cache
 
 
 def plain(model: models.LanguageModel, prompt: str, tokens: int) -> str:
@@ -181,6 +185,39 @@ def test_other_families_say_what_full_passes_give(tiny: models.LanguageModel, na
     model = other_model(tiny, name)
     found = decoding.greedy(model, PROMPTS, max_tokens=20)["text"]
     assert found.tolist() == [plain(model, prompt, 20) for prompt in PROMPTS]
+
+
+@pytest.fixture
+def found_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "_shared", {})
+
+
+@pytest.mark.usefixtures("found_out_anew")
+@pytest.mark.parametrize("name", ["gemma3", "gpt2"])
+def test_the_pass_with_a_cache_is_exact(tiny: models.LanguageModel, name: str) -> None:
+    assert cached.exact(other_model(tiny, name))
+
+
+def test_the_pass_of_the_embedded_model_is_exact(embedded: models.LanguageModel) -> None:
+    assert cached.differences(embedded).found.max() < 1e-4
+
+
+def forgets(self: object, ids: object, cache: object, _: object) -> object:
+    return WITH_CACHE(self, ids, cache, 0)
+
+
+def missing(*_: object) -> None:
+    raise NotImplementedError
+
+
+@pytest.mark.usefixtures("found_out_anew")
+@pytest.mark.parametrize("broken", [forgets, missing])
+def test_a_cached_pass_that_is_wrong_or_missing_is_found_out(
+    broken: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A family that forgets where a token stands would otherwise say nonsense in silence."""
+    monkeypatch.setattr(keras_hub.models.LlamaCausalLM, "call_with_cache", broken)
+    assert not cached.exact(models.load("tiny_random"))
 
 
 def test_where_the_cached_pass_is_not_exact_kerashub_decodes(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sycophancy import models
+from sycophancy.decoding import cached
 from sycophancy.models import LanguageModel
-from sycophancy.scoring import cached, exactness, forward, packed
+from sycophancy.scoring import exactness, forward, packed
 from sycophancy.scoring.exactness import Differences
 
-PACKS, LENGTH = 1, 128
+ROWS = 100  # tokens of the longest
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,6 @@ def rough() -> LanguageModel:
 @pytest.fixture(autouse=True)
 def found_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "_shared", dict(forward._shared))
-    monkeypatch.setattr(cached, "_exact", {})
 
 
 def random_rows(seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -54,7 +53,7 @@ def test_rounding_is_measured_against_float32_throughout(rough: LanguageModel) -
 
 
 def test_passes_that_only_round_are_used(rough: LanguageModel) -> None:
-    assert packed.packed_exact(rough, PACKS, LENGTH) and cached.exact(rough)
+    assert packed.packed_exact(rough, ROWS) and cached.exact(rough)
 
 
 def test_one_wrong_row_of_a_packed_pass_is_found_out(
@@ -72,31 +71,29 @@ def test_one_wrong_row_of_a_packed_pass_is_found_out(
         return values
 
     monkeypatch.setattr(packed, "make_packed", lambda _: one_wrong)
-    gaps = packed.differences(rough, PACKS, LENGTH)
+    gaps = packed.differences(rough, 128)
     assert gaps.found.size == 24 and gaps.found.mean() < 0.1  # the mean alone says nothing
-    assert not gaps.exact and not packed.packed_exact(rough, PACKS, LENGTH)
-
-
-def with_one_branch_off(right: cached.Passes) -> cached.Passes:
-    """Passes that let the first branch begin one token too early in its trunk."""
-
-    def branch(cache: Any, which: Any, starts: Any, *others: Any) -> Any:
-        return right.branch(cache, which, starts - (np.arange(len(starts)) == 0), *others)
-
-    return replace(right, branch=branch)
+    assert not gaps.exact and not packed.packed_exact(rough, ROWS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_one_wrong_branch_behind_a_cache_is_found_out(
+def test_one_wrong_row_behind_a_cache_is_found_out(
     dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The first of two prompts is taken to end one token too early."""
     model = models.load("tiny_random", dtype)
-    right = cached.make_passes(model)
+    right = cached.make_steps(model)
     assert cached.differences(model).exact
-    monkeypatch.setattr(cached, "make_passes", lambda _: with_one_branch_off(right))
+
+    def early(prompts: Any, starts: Any, *others: Any) -> Any:
+        return right(prompts, starts - np.array([1, 0], np.int32), *others)
+
+    monkeypatch.setattr(cached, "make_steps", lambda _: early)
     gaps = cached.differences(model)
-    assert (gaps.found.max(axis=1) > 4 * np.median(gaps.found)).sum() == 1
-    assert not gaps.exact and not cached.exact(model)
+    assert gaps.found[0].max() > 4 * np.median(gaps.found[1])
+    assert not gaps.exact
+    monkeypatch.setattr(forward, "_shared", {})
+    assert not cached.exact(model)
 
 
 def noise(seed: int, rows: int) -> np.ndarray:

@@ -247,7 +247,7 @@ CODE: dict[str, tuple[dict[str, tuple[str, str]], set[str]]] = {
     "a comment": ({"scoring__rows": ("from __future__", "# why\nfrom __future__")}, set()),
     "a docstring": ({"scoring__forward": ('"""The plain', '"""Words. The plain')}, set()),
     "a module that all import indirectly": ({"scoring__rows": MORE}, ALL),
-    "how scores are computed": ({"scoring__cached": MORE}, SCORING),
+    "how scores are computed": ({"scoring__packed": MORE}, SCORING),
     "how texts are decoded": ({"decoding__loops": MORE}, {"texts"}),
     "how filters ask": ({"filters__asking": MORE}, {"slices"}),
     "the optimiser": ({"finetune__step": ("beta_2=0.98", "beta_2=0.99")}, {"states", "laboratory"}),

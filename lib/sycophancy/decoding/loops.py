@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sycophancy import models
+from sycophancy.decoding.cached import causal_task, exact, read_token
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
-from sycophancy.scoring.cached import causal_task, exact
 from sycophancy.scoring.forward import kept, logits_at, on_weights, with_weights
 
 Generate = Callable[[list[list[int]], int], list[list[int]]]
@@ -102,9 +102,8 @@ def compile_loop(model: LanguageModel) -> tuple[Callable[..., Any], Callable[...
 
     def one(token: Any, cache: Any, place: Any) -> Any:
         """Return what follows a row's newest token, which stands at `place`, and its cache."""
-        own = jax.tree.map(lambda x: x[None], cache)
-        _, hidden, own = task.call_with_cache(token[None, None], own, place)
-        return likeliest(hidden, jnp.zeros(1, int))[0], jax.tree.map(lambda x: x[0], own)
+        hidden, cache = read_token(task, token, cache, place)
+        return likeliest(hidden, jnp.zeros(1, int))[0], cache
 
     def likeliest(hidden: Any, places: Any) -> Any:
         """Return the most probable token after one place of each row."""

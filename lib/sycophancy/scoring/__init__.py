@@ -28,8 +28,7 @@ from sycophancy.scoring.engine import (
     shape_cost,
 )
 from sycophancy.scoring.forward import make_forward
-from sycophancy.scoring.rows import build_rows, choose_lengths, chunks, read_out
-from sycophancy.scoring.sharing import LENGTH_STEP
+from sycophancy.scoring.rows import LENGTH_STEP, build_rows, choose_lengths, chunks, read_out
 from sycophancy.scoring.store import PartialResults, choice_key
 
 __all__ = [
@@ -87,8 +86,8 @@ def score(
 
     `store` is a folder where finished batches are kept: a later call with the same model goes on
     from there and recomputes nothing that it holds, whatever other items are asked for. Tokens that
-    sequences begin with are computed once where that saves enough and is exact for the model: short
-    sequences are packed, long ones go on from a cache; `share_tokens=False` runs each by itself.
+    sequences begin with are computed once for many of them where that saves enough and is exact for
+    the model: sequences are packed as trees. `share_tokens=False` runs each by itself.
     Raises InputError for a model that was trained and not loaded again, and for a prompt longer
     than the model's context, before any forward pass.
     """
@@ -99,9 +98,9 @@ def score(
     finished = PartialResults(store, own, ("logp", "tokens"))
     known = finished.read()
     stored = frozenset(known)
-    found = look(model, items)
+    found = look(model, items, budget)
     engine: Engine | None = None  # its checks are compiled: none where everything is in the store
-    total, done, reused, padded, computed = found.all.tokens, 0, 0, 0, 0
+    total, done, reused, padded, computed = found.tokens, 0, 0, 0, 0
     pending: list[Piece] = []
 
     def tell() -> None:
@@ -126,7 +125,7 @@ def score(
             tell()
             if len(old) == len(rows):
                 continue
-            engine = engine or make_engine(model, found, budget, share_tokens)
+            engine = engine or make_engine(model, found, share_tokens)
             parts = engine.split(rows, old)
             computed += parts.tokens
             for piece in engine.run(parts):

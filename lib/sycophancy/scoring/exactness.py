@@ -60,6 +60,12 @@ def compare_with_plain(
     return Differences(np.abs(checked - plain), rounding)
 
 
+def sliding_window(backbone: Any) -> int:
+    """Return how many tokens back a layer with a sliding window sees, 0 where there is none."""
+    names = ("sliding_window", "sliding_window_size")
+    return max(getattr(backbone, name, None) or 0 for name in names)
+
+
 def make_precise(model: LanguageModel) -> Callable[..., Any]:
     """Return the function of `make_forward` with everything computed in float32."""
     return kept(model, "precise", lambda: compile_precise(model))

@@ -1,26 +1,29 @@
 """Many rows in one sequence, in which tokens that they have in common stand once.
 
-Sorted by their tokens, rows are the leaves of a tree: users ask the same question, orders of
-answers share a question's beginning, letters all but the letter. Laid out one branch after the
-other, with an attention mask that shows every token its own ancestors only, a tree is one sequence
-for the model, however many levels it has; whatever is left of the sequence takes other trees.
+Sorted by their tokens, rows are the leaves of a tree: questions follow the same few-shot examples,
+users ask the same question, letters share all but the letter. Laid out one branch after the other,
+with an attention mask that shows every token its own ancestors only, a tree is one sequence for the
+model, however many levels it has; whatever is left of the sequence takes other trees. A long
+sequence is cut into pages, and a page is shown the blocks that hold its ancestors: attention then
+costs what the rows need, not the square of the sequence.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import Row, common_prefix
-from sycophancy.scoring.sharing import power_of_two
 
-LONGEST = 256  # rows of more tokens are not packed: attention within a sequence costs its square
-MOST = 512  # tokens of a packed sequence
-STEP = 32  # its length is a multiple of this
-SOFTMAX = 2  # what attention takes for what its multiplications would: measured on two cores
+PAGE = 128  # slots of a page: keys are copied for each
+BLOCK = 16  # slots of a block, of which a page has several: larger ones show more tokens in vain
+LONGEST = 4096  # rows of more tokens are not packed
+BEGINNINGS = 4  # a sequence may have room for so many of the longest rows, whatever fits in a batch
+SCORES = 1 << 24  # unless its slots would then have more attention scores than this: memory
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,11 @@ def close(made: Pack, slots: Sequence[int]) -> None:
 class Packed:
     """What packing comes to: for every length tried, sequences and slots filled in them.
 
-    `tokens` are those of all rows, `longest` of the longest one.
+    A sequence is a batch of its own, of about `budget` tokens. `tokens` are those of all rows,
+    `longest` of the longest one.
     """
 
+    budget: int
     tokens: int = 0
     longest: int = 0
     sequences: dict[int, int] = field(default_factory=dict)
@@ -116,73 +121,109 @@ class Packed:
         fresh = new_tokens(ordered)
         self.tokens += sum(len(row.ids) for row in ordered)
         self.longest = max([self.longest, *(len(row.ids) for row in ordered)])
-        for length in range(STEP, MOST + STEP, STEP):
+        for length in few_lengths(max(self.budget, math.isqrt(BEGINNINGS * SCORES))):
             if length >= self.longest:
                 filled = [slots for *_, slots in cuts(ordered, fresh, length)]
                 self.sequences[length] = self.sequences.get(length, 0) + len(filled)
                 self.slots[length] = self.slots.get(length, 0) + sum(filled)
 
-    def length(self, attention: float) -> int:
-        """Return the length that costs least, where each slot costs 1 + attention × length.
+    def length(self) -> int:
+        """Return the length with the fewest slots to compute, padding included.
 
-        Among those with room for the longest row; 0 without rows.
+        Of equal ones the longest. It has room for the longest row, and for no more than the budget
+        or BEGINNINGS such rows; 0 without rows.
         """
-        costs = {
-            length: count * length * (1 + attention * length)
-            for length, count in self.sequences.items()
-            if length >= self.longest
-        }
-        return min(costs, key=costs.__getitem__) if costs else 0
+        if not self.longest:
+            return 0
+        several = min(BEGINNINGS * self.longest, SCORES // self.longest)
+        most = max(self.budget, several, PAGE)
+        fit = [n for n in self.sequences if self.longest <= n <= most]
+        return min(fit, key=lambda n: (self.sequences[n] * n, -n))
 
 
-def attention_cost(model: LanguageModel) -> float:
-    """Return what attention to one more slot costs, for a token's cost in all other layers.
+def few_lengths(most: int) -> Iterator[int]:
+    """Yield lengths up to at least `most`, in whole pages: other calls have the same shapes."""
+    pages = 1
+    while (pages - 1) * PAGE < most:
+        yield pages * PAGE
+        pages = rounded_up(pages + 1)
 
-    Multiplications counted, two of the model's width a layer beside every weight that is no
-    embedding, times SOFTMAX.
+
+def rounded_up(number: int) -> int:
+    """Return the next of 1 … 8, 10, 12, 14, 16, 20 …: few shapes."""
+    step = max(1, power_of_two(number) // 8)
+    return -(-number // step) * step
+
+
+def power_of_two(number: int) -> int:
+    """Return the smallest power of two that is at least `number`: few shapes."""
+    return 1 << (number - 1).bit_length()
+
+
+def seen_blocks(one: Pack) -> list[list[int]]:
+    """Return for every page of a sequence the blocks whose tokens some slot of it sees."""
+    last = [max(one.ends[begin : begin + BLOCK]) for begin in range(0, len(one.ids), BLOCK)]
+    return [
+        [block for block, end in enumerate(last[: (begin + PAGE) // BLOCK]) if end > begin]
+        for begin in range(0, len(one.ids), PAGE)
+    ]
+
+
+@dataclass(frozen=True)
+class Room:
+    """The shape that packed sequences have in common besides their length: no less than any needs.
+
+    `seen` blocks for a page, `read` slots that are read, `targets` pairs of a slot and a token.
     """
-    backbone = model.backbone
-    weights = backbone.count_params() - backbone.token_embedding.count_params()
-    layers, width = (getattr(backbone, name, 0) for name in ("num_layers", "hidden_dim"))
-    return SOFTMAX * 2 * layers * width / max(1, weights)
+
+    seen: int
+    read: int
+    targets: int
 
 
-def room_for(packs: Sequence[Pack]) -> int:
-    """Return a power of two that is no less than what is read from `packs`: few shapes."""
-    read = (
-        {(slot, token) for row, slots in zip(one.rows, one.read, strict=True)
-         for slot, (_, _, token) in zip(slots, row.targets, strict=True)}
-        for one in packs
-    )  # fmt: skip
-    return power_of_two(max(1, sum(map(len, read))))
+def room_for(packs: Sequence[Pack]) -> Room:
+    """Return room for each of `packs`, rounded up: few shapes."""
+    seen = (len(blocks) for one in packs for blocks in seen_blocks(one))
+    slots = (len({slot for read in one.read for slot in read}) for one in packs)
+    targets = (len(set(itertools.chain(*map(read_pairs, one.rows, one.read)))) for one in packs)
+    return Room(
+        rounded_up(max((1, *seen))),
+        power_of_two(max((1, *slots))),
+        power_of_two(max((1, *targets))),
+    )
+
+
+def read_pairs(row: Row, read: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the slot and the token of every target of a row."""
+    return [(slot, token) for slot, (_, _, token) in zip(read, row.targets, strict=True)]
 
 
 def packed_arrays(
-    packs: Sequence[Pack], size: int, length: int, room: int
-) -> tuple[tuple[np.ndarray, ...], list[list[list[int]]]]:
-    """Return arrays for the pass, and where in its result the targets of every row of a pack are.
+    one: Pack, length: int, room: Room
+) -> tuple[tuple[np.ndarray, ...], list[list[int]]]:
+    """Return arrays for the pass, and where in its result the targets of every row are.
 
-    ids, depths and ends (size, length), padding seen by itself alone; the slots that are read, over
-    all sequences; for each target the place of its slot among those and its token. The last three
-    have `room` places, no less than `room_for` the packs.
+    ids, depths and ends (length / PAGE, PAGE), padding seen by itself at most; the blocks that
+    every page sees (length / PAGE, room.seen), filled up with one that is not there; the slots that
+    are read (room.read); for each target the place of its slot among those, and its token
+    (room.targets).
     """
-    ids, depths = np.zeros((2, size, length), np.int32)
-    ends = np.tile(np.arange(1, length + 1, dtype=np.int32), (size, 1))
+    used = len(one.ids)
+    ids, depths = np.zeros((2, length), np.int32)
+    ends = np.arange(1, length + 1, dtype=np.int32)
+    ids[:used], depths[:used], ends[:used] = one.ids, one.depths, one.ends
+    sees = np.full((length // PAGE, room.seen), length // BLOCK, np.int32)
+    for page, seen in enumerate(seen_blocks(one)):
+        sees[page, : len(seen)] = seen
     slots: dict[int, int] = {}
     pairs: dict[tuple[int, int], int] = {}
-    found: list[list[list[int]]] = []
-    for i, one in enumerate(packs):
-        used = len(one.ids)
-        ids[i, :used], depths[i, :used], ends[i, :used] = one.ids, one.depths, one.ends
-        found.append([])
-        for row, read in zip(one.rows, one.read, strict=True):
-            wanted = [
-                (slots.setdefault(i * length + slot, len(slots)), token)
-                for slot, (_, _, token) in zip(read, row.targets, strict=True)
-            ]
-            found[-1].append([pairs.setdefault(pair, len(pairs)) for pair in wanted])
-    at, which, tokens = np.zeros((3, room), np.int32)
+    found = []
+    for row, read in zip(one.rows, one.read, strict=True):
+        wanted = [(slots.setdefault(at, len(slots)), token) for at, token in read_pairs(row, read)]
+        found.append([pairs.setdefault(pair, len(pairs)) for pair in wanted])
+    at, (which, tokens) = np.zeros(room.read, np.int32), np.zeros((2, room.targets), np.int32)
     at[: len(slots)] = list(slots)
     which[: len(pairs)] = [place for place, _ in pairs]
     tokens[: len(pairs)] = [token for _, token in pairs]
-    return (ids, depths, ends, at, which, tokens), found
+    in_pages = (x.reshape(-1, PAGE) for x in (ids, depths, ends))
+    return (*in_pages, sees, at, which, tokens), found

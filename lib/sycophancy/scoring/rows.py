@@ -15,6 +15,7 @@ from sycophancy.models import LanguageModel
 from sycophancy.scoring.store import choice_key
 
 CHUNK = 2048  # items tokenised at a time, so that memory does not grow with their number
+LENGTH_STEP = 8  # padded lengths are multiples of this
 
 
 @dataclass(frozen=True)
