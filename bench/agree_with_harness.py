@@ -160,11 +160,11 @@ def main() -> int:
     test, development = questions(options.mmlu, options.questions, options.seed)
     subjects = sorted(test["subject"].unique())
     tasks = [local_task(subject, test, development) for subject in subjects]
-    model = models.load(options.model, "float32")
+    model = models.load_model(options.model, "float32")
     models.enable_compile_cache()
     ours = ask(Ours(model), tasks, options.shots)
     theirs = ask(transformers_model(model), tasks, options.shots)
-    items = mmlu.items(test, development, shots=options.shots)
+    items = mmlu.mmlu_items(test, development, shots=options.shots)
     prompts = items.sort_values("task", kind="stable")["prompt"].to_numpy()
     one, other = (np.array(table["logps"].tolist()) for table in (ours, theirs))
     same = one.argmax(axis=1) == other.argmax(axis=1)

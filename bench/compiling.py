@@ -22,7 +22,10 @@ from sycophancy.scoring.packed import make_packed
 from sycophancy.scoring.rows import Row
 
 LENGTH = 64  # tokens of a row, and of what the packed ones go on from
-KINDS: dict[str, dict[str, Any]] = {"XLA's default": {}, "as scoring does": forward.options()}
+KINDS: dict[str, dict[str, Any]] = {
+    "XLA's default": {},
+    "as scoring does": forward.compiler_options(),
+}
 
 
 def calls(model: models.LanguageModel, rows: int) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -52,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.model}, {options.rows} rows of {LENGTH} tokens")
     for kind, settings in KINDS.items():
-        model = models.load(options.model)
+        model = models.load_model(options.model)
         with (
             mock.patch.object(forward, "options", lambda settings=settings: settings),
             mock.patch.object(forward, "_shared", {}),

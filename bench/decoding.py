@@ -40,13 +40,15 @@ def decode(
     """Return the texts of `items`, all of which are generated, by one way, and the seconds."""
     began = time.perf_counter()
     with mock.patch.object(decoding, "make_generate", way):
-        texts = grading.generate(model, items, None, None)[0]
+        texts = grading.generate_answers(model, items, None, None)[0]
     return texts, time.perf_counter() - began
 
 
 def compare(model: models.LanguageModel, questions: int, rounds: int) -> None:
     """Print what both ways take for each mode of answering."""
-    asked = benchmarks.items(["bbh"], n=questions, n_chain=questions, chain=["bbh"], max_tokens=96)
+    asked = benchmarks.benchmark_items(
+        ["bbh"], n=questions, n_chain=questions, chain=["bbh"], max_tokens=96
+    )
     asked = asked[asked["max_tokens"] > 0]
     for mode, items in asked.groupby("mode"):
         theirs, ours = (decode(model, items, way)[0] for way in WAYS.values())
@@ -70,7 +72,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    model = models.load(options.model)
+    model = models.load_model(options.model)
     models.enable_compile_cache()
     compare(model, options.questions, options.rounds)
 

@@ -30,8 +30,8 @@ ROWS, LENGTH = 16, 72  # of a timed pass: sequences as the opinion tasks have th
 def show_shared(model: LanguageModel, dtype: str) -> None:
     """Print how far passes that share tokens are from the plain one."""
     gaps = {
-        "packed": packed.differences(model, 256),
-        "decoding behind a cache": cached.differences(model),
+        "packed": packed.packed_differences(model, 256),
+        "decoding behind a cache": cached.cached_differences(model),
     }
     for way, gap in gaps.items():
         found, rounding = gap.found, gap.rounding
@@ -115,7 +115,7 @@ def main() -> None:
         f"{options.model}, {runs.device()}: |shared - plain| in nats, at most "
         f"{exactness.RATIO:g} times what rounding does to the plain pass"
     )
-    both = {dtype: models.load(options.model, dtype) for dtype in FORMATS}
+    both = {dtype: models.load_model(options.model, dtype) for dtype in FORMATS}
     for dtype, model in both.items():
         show_shared(model, dtype)
     show_numbers({dtype: ask(model, options.sums) for dtype, model in both.items()})

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 import pandas as pd
 from sycophancy import filters, models, runs
-model = models.load("tiny_random")
+model = models.load_model("tiny_random")
 models.enable_compile_cache()
 path = Path(sys.argv[1])
 table = pd.read_parquet(path.parent / "claims.parquet")
@@ -38,7 +38,7 @@ print(len(rows), rows["kept"].mean(), time.perf_counter() - began, loaded, runs.
 def measured(prompts: int, kind: str) -> float:
     """Print what filtering that many prompts took; return the peak memory of its process in MB."""
     table = made_up(4 * prompts)
-    made = generate.generate(table, recipe="labels", n=prompts, seed=0)
+    made = generate.generate_prompts(table, recipe="labels", n=prompts, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         path = generate.save(made, Path(folder) / "prompts.parquet")
         table.to_parquet(path.with_name("claims.parquet"))

@@ -83,7 +83,7 @@ def speed(claims_made: int, prompts: int, rounds: int) -> None:
             if name == "plain loop":
                 plain_loop(table, prompts, number)
             else:
-                generate.generate(table, prompts, name, seed=number)
+                generate.generate_prompts(table, prompts, name, seed=number)
             seconds.append(time.perf_counter() - began)
     loop = statistics.median(times["plain loop"])
     for name, seconds in times.items():
@@ -96,7 +96,7 @@ def peak(claims_made: int, prompts: int) -> None:
     code = (
         "from bench.generating import made_up\nfrom sycophancy import generate, runs\n"
         f"table = made_up({claims_made})\nmade = runs.peak_memory_mb()\n"
-        f"generate.generate(table, {prompts}, 'balanced')\n"
+        f"generate.generate_prompts(table, {prompts}, 'balanced')\n"
         "print(len(table), made, runs.peak_memory_mb())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

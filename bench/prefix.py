@@ -30,7 +30,7 @@ def few_shot(questions: int) -> pd.DataFrame:
     development = sets.four_choice("development")
     asked = sets.four_choice("test").head(questions)
     asked = asked.assign(subject=development["subject"].iloc[0])
-    return mmlu.items(asked, development, shots=SHOTS)
+    return mmlu.mmlu_items(asked, development, shots=SHOTS)
 
 
 def facts(questions: int) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    model = models.load(options.model)
+    model = models.load_model(options.model)
     models.enable_compile_cache()
     for name in options.items:
         compare(model, name, options.questions, options.rounds)

@@ -46,13 +46,13 @@ def seconds(call: Callable[[], Any]) -> float:
 
 def throughput(name: str, n: int, rounds: int) -> None:
     """Print tokens/s of both, and their ratio, on addition prompts of all answer formats."""
-    model = models.load(name)
+    model = models.load_model(name)
     models.enable_compile_cache()
     items = suites.additions(n=n, seed=0)
     sequences = rows.build_rows(model, items)
     counts = look(model, items, scoring.default_budget()).all
     paddings = scoring.choose_lengths(counts, most=scoring.MAX_LENGTHS, step=scoring.LENGTH_STEP)
-    batches = list(rows.batches(sequences, paddings, scoring.default_budget()))
+    batches = list(rows.batch_rows(sequences, paddings, scoring.default_budget()))
     ours, bare = scoring.make_forward(model), bare_forward(model)
     for _, arrays in batches:  # compile, then warm up
         seconds(lambda a=arrays: ours(*a))  # type: ignore[misc]
@@ -84,7 +84,7 @@ def peak_memory(name: str, n: int) -> float:
     """Return the peak memory in MB of a process that scores the items of `n` sums."""
     code = (
         "from sycophancy import models, runs, scoring, suites\n"
-        f"model = models.load({name!r}); models.enable_compile_cache()\n"
+        f"model = models.load_model({name!r}); models.enable_compile_cache()\n"
         f"scoring.score(model, suites.additions(n={n}, seed=0, answer_formats=('cloze',)))\n"
         "print(runs.peak_memory_mb())"
     )

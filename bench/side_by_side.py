@@ -41,7 +41,7 @@ def score(model_name: str, seconds: float) -> None:
     from bench.compiling import LENGTH, calls
     from sycophancy import models
 
-    _, run = next(calls(models.load(model_name), SEQUENCES))  # the plain pass
+    _, run = next(calls(models.load_model(model_name), SEQUENCES))  # the plain pass
     jax.block_until_ready(run())
     wait_for_the_others()
     began, passes = time.monotonic(), 0
@@ -57,7 +57,7 @@ def train(model_name: str, seconds: float) -> None:
 
     began, first = 0.0, 0
 
-    def show(name: str, now: finetune.Progress) -> None:
+    def show(name: str, now: finetune.TrainingProgress) -> None:
         nonlocal began, first
         if now.step == WARM:
             wait_for_the_others()

@@ -31,7 +31,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 def make_step(name: str, choice: dict[str, Any], batch: int, length: int) -> Callable[[], Any]:
     """Return a function that takes one training step on a fixed random batch."""
-    model = models.load(name)
+    model = models.load_model(name)
     settings = finetune.Settings(base=name, steps=100, batch=batch, **choice)
     trained = adapters.attach(model.backbone, settings)
     optimizer = make_optimizer(settings, trained)
@@ -53,7 +53,7 @@ def make_step(name: str, choice: dict[str, Any], batch: int, length: int) -> Cal
 
 def make_forward(name: str, batch: int, length: int) -> Callable[[], Any]:
     """Return a function that scores one token of each sequence of such a batch."""
-    forward = scoring.make_forward(models.load(name))
+    forward = scoring.make_forward(models.load_model(name))
     ids = np.random.default_rng(0).integers(3, 200, (batch, length)).astype("int32")
     last = np.full((batch, 1), length - 1, "int32")
     return lambda: forward(ids, np.ones_like(ids), last, np.full_like(last, 50))

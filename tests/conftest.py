@@ -48,13 +48,13 @@ def compiled_once() -> None:
 
 @pytest.fixture(scope="session")
 def tiny() -> models.LanguageModel:
-    return models.load("tiny_random")
+    return models.load_model("tiny_random")
 
 
 @pytest.fixture(scope="session")
 def embedded() -> models.LanguageModel:
     """The real model; fetched and converted on first use, from then on read from the cache."""
-    return models.load("smollm2_135m_instruct")
+    return models.load_model("smollm2_135m_instruct")
 
 
 @pytest.fixture

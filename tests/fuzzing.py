@@ -448,7 +448,7 @@ def read_claims(folder: Path) -> list[Any]:
 def read_opinions(task: str) -> Callable[[Path], list[Any]]:
     """Read an opinion file; heads, since one broken row can hide where a question begins."""
     return lambda folder: [
-        (row.head, row.options, row.matching) for row in upstream.read(task, folder)
+        (row.head, row.options, row.matching) for row in upstream.read_upstream(task, folder)
     ]
 
 
@@ -476,7 +476,7 @@ def read_prompts(folder: Path) -> list[Any]:
     task = "snarks.txt"
     other = "Q: Two?\nA: Let's think step by step. So the answer is 2.\n\n"
     questions = pd.DataFrame({"task": [task, "other"], "input": ["1 =", "2 ="], "target": "1"})
-    items = bbh.items(questions, {task: prompt, "other": other * 3}, chain=True)
+    items = bbh.bbh_items(questions, {task: prompt, "other": other * 3}, chain=True)
     return list(items["examples"].iloc[0])
 
 

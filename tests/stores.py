@@ -64,6 +64,6 @@ def served(builder: Any, split: str) -> list[dict[str, Any]]:
         for key, feature in builder.info.features.items()
         if isinstance(feature, tfds.features.ClassLabel)
     }
-    rows = list(prepare.rows(builder, split))
+    rows = list(prepare.plain_rows(builder, split))
     assert len(rows) == builder.info.splits[split].num_examples
     return [{k: names[k](v) if k in names else v for k, v in row.items()} for row in rows]

@@ -27,7 +27,7 @@ CLAIMS = claims_of(SOURCES)
 @pytest.fixture(scope="module")
 def clean() -> pd.DataFrame:
     """500 units of 4 prompts in which nothing but the claim tells the answer."""
-    return generate.generate(CLAIMS, 2000, "balanced", seed=1)
+    return generate.generate_prompts(CLAIMS, 2000, "balanced", seed=1)
 
 
 def found(prompts: pd.DataFrame, **options: Any) -> dict[tuple[str, str], float]:
@@ -104,7 +104,7 @@ def test_an_answer_given_away_by_the_school_is_found(clean: pd.DataFrame) -> Non
 @pytest.mark.parametrize("recipe", ["labels", "balanced", "placebo"])
 @pytest.mark.parametrize("reuse", [False, True])
 def test_clean_recipes_are_exactly_at_chance(recipe: str, reuse: bool) -> None:
-    prompts = generate.generate(CLAIMS, 1600, recipe, seed=2, reuse=reuse)
+    prompts = generate.generate_prompts(CLAIMS, 1600, recipe, seed=2, reuse=reuse)
     table = audit.predictability(prompts)
     assert list(table["features"]) == list(KINDS) and set(table["recipe"]) == {recipe}
     assert (table["source"] == "all").all() and (table["chance"] == 0.5).all()
@@ -117,7 +117,7 @@ def test_clean_recipes_are_exactly_at_chance(recipe: str, reuse: bool) -> None:
 
 
 def test_the_original_recipe_is_given_away_by_its_verb() -> None:
-    prompts = generate.generate(CLAIMS, 1000, "original", seed=1)
+    prompts = generate.generate_prompts(CLAIMS, 1000, "original", seed=1)
     assert min(found(prompts).values()) >= 0.99
     p, v = factors_of(prompts)["verb"]
     assert p < 1e-30 and v == pytest.approx(1)
@@ -225,7 +225,7 @@ def test_masking_leaves_nothing_of_the_text() -> None:
     ]
     facts["text"] = [f"{'a symbol of ' * (i % 2)}{name} no {i}" for i, name in enumerate(names)]
     table = pd.concat([CLAIMS.iloc[::90], facts], ignore_index=True)
-    prompts = generate.generate(table, recipe="original", seed=4)
+    prompts = generate.generate_prompts(table, recipe="original", seed=4)
     assert set(prompts["source"]) == {*SOURCES, "everyday_facts"}
     masked = audit.mask(prompts)
     # what is masked is as if the text had always been this word
@@ -234,7 +234,7 @@ def test_masking_leaves_nothing_of_the_text() -> None:
         capital = text[:1].upper() + text[1:]
         assert text in whole and capital in whole and text not in left and capital not in left
         assert left.count(audit.MASK) == 2
-        assert templates.parse(left).persona == templates.parse(whole).persona
+        assert templates.parse_generated(left).persona == templates.parse_generated(whole).persona
 
 
 def test_chi_squared_and_cramers_v_of_a_table_worked_out_by_hand() -> None:
@@ -267,7 +267,7 @@ def test_chi_squared_and_cramers_v_of_a_table_worked_out_by_hand() -> None:
 @pytest.mark.parametrize(("recipe", "units"), [("labels", 6), ("balanced", 5), ("balanced", 9)])
 def test_the_prompts_of_a_unit_stay_in_one_fold(recipe: str, units: int) -> None:
     table = claims_of({"sst2": {"x": 18, "y": 18}})
-    prompts = generate.generate(table, units * (2 if recipe == "labels" else 4), recipe)
+    prompts = generate.generate_prompts(table, units * (2 if recipe == "labels" else 4), recipe)
     # whole units balance in every fold: exactly half is right, whatever the model has learnt
     assert found(prompts, features=[VERB, LABEL]) == {("all", VERB): 0.5, ("all", LABEL): 0.5}
     # torn apart, the rest of a cell leans away from what is held out

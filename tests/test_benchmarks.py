@@ -99,7 +99,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> runs.Run:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Where published questions are prepared, for `benchmarks.items`."""
+    """Where published questions are prepared, for `benchmarks.mmlu_items`."""
     with pytest.MonkeyPatch.context() as patch:
         cut_off(patch, tmp_path_factory.mktemp("cache"))
         yield {"data_dir": tmp_path_factory.mktemp("tfds"), "download": False}
@@ -109,12 +109,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 
 def test_mmlu_prompts_are_the_published_ones() -> None:
-    items = mmlu.items(QUESTIONS, DEVELOPMENT.iloc[:4], shots=2)
+    items = mmlu.mmlu_items(QUESTIONS, DEVELOPMENT.iloc[:4], shots=2)
     assert items["prompt"].iloc[0] == FIVE_SHOT_BY_HAND
     assert items["choices"].iloc[0] == [" A", " B", " C", " D"]
     assert list(items["correct"]) == [1, 3, 0] and list(items["target"]) == ["B", "D", "A"]
     assert set(items["setting"]) == {"MMLU 2-shot"} and set(items["chances"]) == {0.25}
-    zero = mmlu.items(QUESTIONS)
+    zero = mmlu.mmlu_items(QUESTIONS)
     header, _, question = FIVE_SHOT_BY_HAND.partition("\n\n")
     assert zero["prompt"].iloc[0] == f"{header}\n\n{question.split('Answer: D')[1].strip()}"
     assert zero["item_id"].is_unique and not set(zero["item_id"]) & set(items["item_id"])
@@ -122,7 +122,7 @@ def test_mmlu_prompts_are_the_published_ones() -> None:
 
 
 def test_mmlu_step_by_step_is_asked_as_flan_asks_it() -> None:
-    items = mmlu.items(QUESTIONS, chain=True, max_tokens=7)
+    items = mmlu.mmlu_items(QUESTIONS, chain=True, max_tokens=7)
     assert items["prompt"].iloc[2] == STEPS_BY_HAND
     assert set(items["max_tokens"]) == {7} and not items["choices"].map(len).any()
     assert items["options"].iloc[2] == ["a judge", "a cook", "a cat", "a tree"]
@@ -136,13 +136,13 @@ def test_worked_examples_that_are_brought_stand_before_the_question(tmp_path: Pa
     path = tmp_path / "worked.json"
     path.write_text(json.dumps({"law": text}))
     law = QUESTIONS.iloc[2:]
-    items = mmlu.items(law, chain=True, worked=mmlu.read_worked(path))
+    items = mmlu.mmlu_items(law, chain=True, worked=mmlu.read_worked(path))
     head, _, asked = STEPS_BY_HAND.partition("\n\n")
     one = "Q: One?\n(A) x\nA: Let's. The answer is (A)."
     assert items["prompt"].iloc[0] == f"{head}\n\n{one}\n\nQ: Two?\n\n{asked}"
     assert list(items["setting"]) == ["MMLU 2-shot chain"]
     with pytest.raises(InputError, match="none for the subject 'high_school_physics'"):
-        mmlu.items(QUESTIONS, chain=True, worked={"law": text})
+        mmlu.mmlu_items(QUESTIONS, chain=True, worked={"law": text})
     for content in ("[]", "{", '{"law": 1}'):
         path.write_text(content)
         with pytest.raises(InputError, match=r"worked\.json"):
@@ -150,29 +150,29 @@ def test_worked_examples_that_are_brought_stand_before_the_question(tmp_path: Pa
 
 
 def test_the_chat_format_puts_the_question_into_the_users_turn() -> None:
-    items = mmlu.items(QUESTIONS, DEVELOPMENT, shots=2, format="chat", chat="<{}>\n".format)
+    items = mmlu.mmlu_items(QUESTIONS, DEVELOPMENT, shots=2, format="chat", chat="<{}>\n".format)
     turn = FIVE_SHOT_BY_HAND.removesuffix("\nAnswer:")
     assert items["prompt"].iloc[0] == f"<{turn}>\nAnswer:"
     with pytest.raises(InputError, match="no chat template"):
-        mmlu.items(QUESTIONS, format="chat")
+        mmlu.mmlu_items(QUESTIONS, format="chat")
 
 
 def test_questions_that_are_there_twice_keep_names_of_their_own() -> None:
     twice = pd.concat([QUESTIONS, QUESTIONS])
-    items = mmlu.items(twice)
+    items = mmlu.mmlu_items(twice)
     assert items["question_id"].is_unique and len(items) == 6
-    assert list(items["question_id"][:3]) == list(mmlu.items(QUESTIONS)["question_id"])
+    assert list(items["question_id"][:3]) == list(mmlu.mmlu_items(QUESTIONS)["question_id"])
     assert all(name.endswith("-2") for name in items["question_id"][3:])
 
 
 def test_a_subject_without_enough_development_questions_is_named() -> None:
     with pytest.raises(InputError, match="'law' has 2 development questions, 3 shots need 3"):
-        mmlu.items(QUESTIONS.iloc[2:], DEVELOPMENT, shots=3)
+        mmlu.mmlu_items(QUESTIONS.iloc[2:], DEVELOPMENT, shots=3)
     none = DEVELOPMENT[DEVELOPMENT["subject"] != "law"]
     with pytest.raises(InputError, match="'law' has 0 development questions"):
-        mmlu.items(QUESTIONS, none, shots=2)
+        mmlu.mmlu_items(QUESTIONS, none, shots=2)
     with pytest.raises(InputError, match="no development questions: give some"):
-        mmlu.items(QUESTIONS, shots=2)
+        mmlu.mmlu_items(QUESTIONS, shots=2)
 
 
 @pytest.mark.parametrize(
@@ -192,15 +192,15 @@ def test_a_question_with_a_wrong_number_of_choices_is_named(
         {"subject": ["law"], "question": ["Who?"], "choices": [choices], "answer": [answer]}
     )
     with pytest.raises(InputError, match=rf"law: the question 'Who\?' {said}"):
-        mmlu.items(broken)
+        mmlu.mmlu_items(broken)
     with pytest.raises(InputError, match=said):
-        mmlu.items(QUESTIONS, pd.concat([DEVELOPMENT, broken]), shots=1)
+        mmlu.mmlu_items(QUESTIONS, pd.concat([DEVELOPMENT, broken]), shots=1)
 
 
 @needs_shared
 def test_published_mmlu_is_asked_with_the_first_development_rows(store: dict[str, Any]) -> None:
     where = {**store, "manual_dir": MMLU, "checksums": False}
-    items = benchmarks.items(["mmlu"], shots=(5,), data="tfds", n=2, **where)
+    items = benchmarks.benchmark_items(["mmlu"], shots=(5,), data="tfds", n=2, **where)
     assert items["task"].nunique() == 57 and len(items) == 114
     by_hand = {}
     for subject in items["task"].unique():
@@ -221,9 +221,9 @@ def test_published_mmlu_is_asked_with_the_first_development_rows(store: dict[str
 
 
 def test_bbh_prompts_are_the_published_ones_with_and_without_reasoning() -> None:
-    chains = bbh.items(BBH_QUESTIONS, {"sums": BBH_PROMPT}, chain=True, max_tokens=9)
+    chains = bbh.bbh_items(BBH_QUESTIONS, {"sums": BBH_PROMPT}, chain=True, max_tokens=9)
     assert chains["prompt"].iloc[1] == f"{BBH_PROMPT}\n\nQ: Nine?\nA: Let's think step by step."
-    direct = bbh.items(BBH_QUESTIONS, {"sums": BBH_PROMPT}, max_tokens=9)
+    direct = bbh.bbh_items(BBH_QUESTIONS, {"sums": BBH_PROMPT}, max_tokens=9)
     assert direct["prompt"].iloc[1] == BBH_DIRECT_BY_HAND
     assert list(direct["target"]) == ["4", "9"] and set(direct["kind"]) == {"number"}
     assert set(direct["max_tokens"]) == {9} and list(direct["stop"]) == [["\n"]] * 2
@@ -232,7 +232,7 @@ def test_bbh_prompts_are_the_published_ones_with_and_without_reasoning() -> None
 
 
 def test_embedded_reasoning_is_asked_in_the_same_form() -> None:
-    items = benchmarks.items(["bbh"], chain=["bbh"], n=3, max_tokens=5)
+    items = benchmarks.benchmark_items(["bbh"], chain=["bbh"], n=3, max_tokens=5)
     table, prompts = sets.reasoning(n=3)
     assert set(items["setting"]) == {"BBH 3-shot", "BBH 3-shot chain"}
     chains = items[items["mode"] == "chain"].reset_index(drop=True)
@@ -258,7 +258,9 @@ def test_embedded_reasoning_is_asked_in_the_same_form() -> None:
 def test_every_published_task_has_three_examples_and_the_answer_among_its_choices(
     store: dict[str, Any],
 ) -> None:
-    items = benchmarks.items(["bbh"], chain=["bbh"], data="tfds", n=4, manual_dir=BBH, **store)
+    items = benchmarks.benchmark_items(
+        ["bbh"], chain=["bbh"], data="tfds", n=4, manual_dir=BBH, **store
+    )
     assert items["task"].nunique() == 27 and len(items) == 27 * 8
     assert set(items["shots"]) == {3}
     targets = {
@@ -302,14 +304,14 @@ def test_published_questions_without_a_right_option_are_left_out_and_named() -> 
     table = lettered([*["(A)"] * 19, "Monsters, Inc"])
     assert list(bbh.unanswerable(table)) == [False] * 19 + [True]
     with pytest.warns(UserWarning, match="1 questions of which are left out"):
-        items = bbh.items(table, {"which": BBH_PROMPT})
+        items = bbh.bbh_items(table, {"which": BBH_PROMPT})
     assert len(items) == 19 and set(items["kind"]) == {"letter"}
 
 
 @pytest.mark.parametrize("strange", ["(A) ", " (A)", "(a)", "A", "A)", "( A )", "(A).", "\t(A)\n"])
 def test_a_letter_in_another_spelling_is_that_letter(strange: str) -> None:
     table = lettered([*["(B)"] * 19, strange])
-    items = bbh.items(table, {"which": BBH_PROMPT})
+    items = bbh.bbh_items(table, {"which": BBH_PROMPT})
     assert len(items) == 20 and set(items["kind"]) == {"letter"} and set(items["chances"]) == {0.5}
     assert list(items["correct"]) == [1] * 19 + [0] and items["target"].iloc[-1] == "A"
 
@@ -320,11 +322,11 @@ def test_a_letter_in_another_spelling_is_that_letter(strange: str) -> None:
 def test_a_word_in_another_spelling_is_that_word(pair: tuple[str, str], respell: Any) -> None:
     targets = [*pair, *pair, pair[0], respell(pair[1])]
     table = pd.DataFrame({"task": "t", "input": [f"Q{i}?" for i in range(6)], "target": targets})
-    items = bbh.items(table, {"t": BBH_PROMPT})
+    items = bbh.bbh_items(table, {"t": BBH_PROMPT})
     assert set(items["kind"]) == {"word"} and set(items["chances"]) == {0.5}
     assert all(choices == [f" {pair[0]}", f" {pair[1]}"] for choices in items["choices"])
     assert list(items["correct"]) == [0, 1, 0, 1, 0, 1]
-    chained = bbh.items(table, {"t": BBH_PROMPT}, chain=True)
+    chained = bbh.bbh_items(table, {"t": BBH_PROMPT}, chain=True)
     assert list(chained["target"]) == [word.lower() for word in pair] * 3
 
 
@@ -337,7 +339,7 @@ def test_an_answer_of_another_kind_leaves_the_task_its_own(
 ) -> None:
     table = lettered([*[usual] * 19, strange])
     with pytest.warns(UserWarning, match="1 questions of which are left out"):
-        items = bbh.items(table, {"which": BBH_PROMPT})
+        items = bbh.bbh_items(table, {"which": BBH_PROMPT})
     assert len(items) == 19 and set(items["kind"]) == {kind}
 
 
@@ -350,7 +352,7 @@ def test_a_reasoning_question_is_not_asked_after_its_own_answer(respell: Any, ch
         {"task": "sums", "input": [respell("One and one?"), "Nine?"], "target": ["2", "9"]}
     )
     with pytest.warns(UserWarning, match="1 questions of sums are among their own worked examples"):
-        items = bbh.items(table, {"sums": BBH_PROMPT}, chain=chain)
+        items = bbh.bbh_items(table, {"sums": BBH_PROMPT}, chain=chain)
     assert items["prompt"].str.count("\nQ: |^Q: ").tolist() == [2, 3]
     assert "Two and two?" in items["prompt"].iloc[0] and "One and one?\n" in items["prompt"].iloc[1]
     assert set(items["shots"]) == {2} and items["setting"].nunique() == 1
@@ -366,16 +368,16 @@ def test_a_four_choice_question_is_not_asked_after_its_own_answer(tmp_path: Path
         }
     )
     with pytest.warns(UserWarning, match="2 questions of law are among their own worked examples"):
-        items = mmlu.items(questions, DEVELOPMENT, shots=2)
+        items = mmlu.mmlu_items(questions, DEVELOPMENT, shots=2)
     assert items["examples"].map(len).tolist() == [1, 2, 1]
     assert ["L2" in text for text in items["examples"].str[0]] == [True, False, False]
     assert set(items["setting"]) == {"MMLU 2-shot"}
     worked = "Q: L2\n(A) i (B) j\n(C) k (D) l\nA: Let's. The answer is (B).\n\nQ: L3\n(A) x\nA: No."
     with pytest.warns(UserWarning, match="1 questions of law are among their own worked examples"):
-        items = mmlu.items(questions, chain=True, worked={"law": worked})
+        items = mmlu.mmlu_items(questions, chain=True, worked={"law": worked})
     assert items["examples"].map(len).tolist() == [2, 2, 1]
     assert set(items["setting"]) == {"MMLU 2-shot chain"}
-    mmlu.items(questions)  # without examples there is nothing to leave out
+    mmlu.mmlu_items(questions)  # without examples there is nothing to leave out
 
 
 @pytest.mark.parametrize("options", ["(A) x", "(A) x\n(C) y", "none", "(B) x\n(C) y"])
@@ -385,10 +387,10 @@ def test_options_that_are_not_lettered_from_a_are_refused(options: str) -> None:
     if options == "none":
         assert bbh.unanswerable(table).all()
         with pytest.raises(InputError, match="Question which/1 lists the options none"):
-            bbh.lettered("which/1", options)
+            bbh.letter_options("which/1", options)
         return
     with pytest.raises(InputError, match=r"Question which/.* needs at least two, lettered from A"):
-        bbh.items(table, {"which": BBH_PROMPT})
+        bbh.bbh_items(table, {"which": BBH_PROMPT})
 
 
 @pytest.mark.parametrize(
@@ -401,7 +403,7 @@ def test_options_that_are_not_lettered_from_a_are_refused(options: str) -> None:
 )
 def test_a_task_without_worked_examples_is_named(prompt: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        bbh.items(BBH_QUESTIONS, {"sums": prompt})
+        bbh.bbh_items(BBH_QUESTIONS, {"sums": prompt})
 
 
 # --- what is asked --------------------------------------------------------------------------------
@@ -409,12 +411,12 @@ def test_a_task_without_worked_examples_is_named(prompt: str, said: str) -> None
 
 def test_n_questions_of_every_task_are_drawn_by_seed_and_fewer_are_some_of_them() -> None:
     def asked(**how: Any) -> set[str]:
-        return set(benchmarks.items(["mmlu"], shots=(0,), **how)["question_id"])
+        return set(benchmarks.benchmark_items(["mmlu"], shots=(0,), **how)["question_id"])
 
     few, more = asked(n=2), asked(n=5)
     assert len(few) == 24 and len(more) == 60 and few < more < asked()
     assert few == asked(n=2) != asked(n=2, seed=1)
-    both = benchmarks.items(["mmlu"], shots=(0, 5), chain=["mmlu"], n=4, n_chain=2)
+    both = benchmarks.benchmark_items(["mmlu"], shots=(0, 5), chain=["mmlu"], n=4, n_chain=2)
     by_setting = both.groupby("setting")["question_id"].agg(set)
     assert by_setting["MMLU 0-shot"] == by_setting["MMLU 5-shot"] > by_setting["MMLU 0-shot chain"]
     assert both["item_id"].is_unique
@@ -441,7 +443,7 @@ def test_n_questions_of_every_task_are_drawn_by_seed_and_fewer_are_some_of_them(
 )
 def test_what_cannot_be_asked_is_said(how: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        benchmarks.items(**how)
+        benchmarks.benchmark_items(**how)
 
 
 # --- the model's context --------------------------------------------------------------------------
@@ -451,7 +453,7 @@ def test_what_cannot_be_asked_is_said(how: dict[str, Any], said: str) -> None:
 def test_examples_are_dropped_one_after_the_other_until_the_prompt_fits(
     tiny: models.LanguageModel,
 ) -> None:
-    items = benchmarks.items(["mmlu"], shots=(5,), n=3)
+    items = benchmarks.benchmark_items(["mmlu"], shots=(5,), n=3)
     bytes_ = items["prompt"].map(lambda text: len(text.encode()) + 2)  # " A": one byte, one token
     middle = int(bytes_.median())
     fitted = benchmarks.fit(replace(tiny, context=middle), items)
@@ -474,7 +476,7 @@ def test_examples_are_dropped_one_after_the_other_until_the_prompt_fits(
 
 
 def test_room_is_kept_for_what_is_generated(tiny: models.LanguageModel) -> None:
-    items = benchmarks.items(["bbh"], n=1, chain=["bbh"], max_tokens=50)
+    items = benchmarks.benchmark_items(["bbh"], n=1, chain=["bbh"], max_tokens=50)
     chains = items[items["mode"] == "chain"]
     lengths = chains["prompt"].map(lambda text: len(text.encode()))
     context = int(lengths.max()) + 49
@@ -486,7 +488,7 @@ def test_room_is_kept_for_what_is_generated(tiny: models.LanguageModel) -> None:
 def test_a_question_that_does_not_fit_alone_is_named_before_any_work(
     tiny: models.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    items = benchmarks.items(["mmlu"], shots=(0, 2), n=1)
+    items = benchmarks.benchmark_items(["mmlu"], shots=(0, 2), n=1)
     monkeypatch.setattr(scoring, "score", lambda *_, **__: pytest.fail("something was scored"))
     zero = items[items["shots"] == 0]
     longest = zero["prompt"].map(lambda text: len(text.encode()) + 2).max()
@@ -500,10 +502,12 @@ def test_a_question_that_does_not_fit_alone_is_named_before_any_work(
         benchmarks.answer(small, zero)
     with pytest.raises(InputError, match=r"with its 2 examples cut it still has \d+\. Leave"):
         benchmarks.answer(small, items[items["shots"] == 2])
-    chain = benchmarks.items(["mmlu"], shots=(0,), chain=["mmlu"], n=1, max_tokens=900)
+    chain = benchmarks.benchmark_items(["mmlu"], shots=(0,), chain=["mmlu"], n=1, max_tokens=900)
     with pytest.raises(InputError, match=r"900 of them to be generated\. Lower MAX_TOKENS"):
         benchmarks.answer(replace(tiny, context=800), chain)
-    both = benchmarks.items(["mmlu", "bbh"], shots=(0,), n=1)  # of which BBH has numbers and lists
+    both = benchmarks.benchmark_items(
+        ["mmlu", "bbh"], shots=(0,), n=1
+    )  # of which BBH has numbers and lists
     with pytest.raises(InputError, match="only encodes, so that its answers cannot be read"):
         benchmarks.answer(replace(tiny, decode=None), both)
 
@@ -533,7 +537,7 @@ def test_generated_answers_are_read_and_unread_ones_are_no_wrong_ones_in_silence
         "Who judges?": (" A judge judges and judges and", 7, "cap"),
     }
     monkeypatch.setattr(decoding, "greedy", say(texts))
-    items = mmlu.items(QUESTIONS, chain=True, max_tokens=9)
+    items = mmlu.mmlu_items(QUESTIONS, chain=True, max_tokens=9)
     answers, cost = benchmarks.answer(tiny, items)
     assert list(answers["answer"].fillna("-")) == ["B", "A", "-"]
     assert list(answers["read"]) == [True, True, False]
@@ -543,7 +547,7 @@ def test_generated_answers_are_read_and_unread_ones_are_no_wrong_ones_in_silence
 
 
 def test_picks_are_the_most_probable_choices_and_ties_are_shared() -> None:
-    items = mmlu.items(QUESTIONS)
+    items = mmlu.mmlu_items(QUESTIONS)
     logps = [[-3, -1, -2, -4], [-1, -1, -5, -1], [-1, -1, -2, -3]]
     rows = [
         (item_id, i, " ABCD"[i], value, 1)
@@ -551,7 +555,7 @@ def test_picks_are_the_most_probable_choices_and_ties_are_shared() -> None:
         for i, value in enumerate(values)
     ]
     scores = pd.DataFrame(rows, columns=scoring.SCORE_COLUMNS).sample(frac=1, random_state=0)
-    found = grading.pick(items, scores)
+    found = grading.grade_choices(items, scores)
     assert list(found["right"]) == [1.0, pytest.approx(1 / 3), 0.5]
     assert list(found["answer"].fillna("-")) == ["B", "-", "-"]
     assert found["read"].all() and found["ended"].isna().all()
@@ -561,7 +565,7 @@ def test_picks_are_the_most_probable_choices_and_ties_are_shared() -> None:
 def test_answers_of_the_tiny_model_are_those_of_scoring_and_decoding(
     tiny: models.LanguageModel,
 ) -> None:
-    items = benchmarks.items(chain=["bbh"], n=1, max_tokens=6)
+    items = benchmarks.benchmark_items(chain=["bbh"], n=1, max_tokens=6)
     answers, cost = benchmarks.answer(tiny, items)
     assert list(answers["item_id"]) == list(items["item_id"])
     chosen = items[items["choices"].map(len) > 0]
@@ -580,14 +584,16 @@ def test_answers_of_the_tiny_model_are_those_of_scoring_and_decoding(
 
 def test_nothing_to_ask_is_said(tiny: models.LanguageModel) -> None:
     with pytest.raises(InputError, match="There are no questions"):
-        benchmarks.answer(tiny, mmlu.items(QUESTIONS).iloc[:0])
+        benchmarks.answer(tiny, mmlu.mmlu_items(QUESTIONS).iloc[:0])
 
 
 # --- several models -------------------------------------------------------------------------------
 
 
 def make_items(seed: int = 0, chat: Any = None) -> pd.DataFrame:
-    return benchmarks.items(shots=(0,), chain=["mmlu"], n=1, max_tokens=4, seed=seed, chat=chat)
+    return benchmarks.benchmark_items(
+        shots=(0,), chain=["mmlu"], n=1, max_tokens=4, seed=seed, chat=chat
+    )
 
 
 @pytest.mark.medium
@@ -615,16 +621,16 @@ def test_models_and_seeds_are_answered_in_one_go_and_kept(run: runs.Run) -> None
 def test_wrong_names_and_numbers_are_said_before_a_model_is_loaded(
     run: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "load", lambda name: pytest.fail(f"{name} was loaded"))
+    monkeypatch.setattr(models, "load_model", lambda name: pytest.fail(f"{name} was loaded"))
     with pytest.raises(InputError, match="Unknown model 'tiny_randm'"):
         measure.measure_benchmarks(run, ["tiny_random", "tiny_randm"], [0], make_items)
     with pytest.raises(InputError, match="SHOTS is 9"):
         measure.measure_benchmarks(
-            run, ["tiny_random"], [0], lambda seed, chat: benchmarks.items(shots=(9,))
+            run, ["tiny_random"], [0], lambda seed, chat: benchmarks.benchmark_items(shots=(9,))
         )
 
 
 def test_the_right_choices_of_mmlu_are_spread_over_the_letters() -> None:
     """A model that always says (A) must not look good."""
-    correct = benchmarks.items(["mmlu"], shots=(0,))["correct"].astype(int)
+    correct = benchmarks.benchmark_items(["mmlu"], shots=(0,))["correct"].astype(int)
     assert np.bincount(correct, minlength=4).max() <= 0.4 * len(correct)

@@ -48,7 +48,7 @@ def counted(builder: Any, split: str, *keys: str) -> Counter[Any]:
 @pytest.mark.medium
 @needs_shared
 def test_rotten_tomatoes_has_every_line_with_the_label_of_its_file(store: Path) -> None:
-    builder = prepare.prepare("rotten_tomatoes", data_dir=store, manual_dir=FILMS)
+    builder = prepare.prepare_builder("rotten_tomatoes", data_dir=store, manual_dir=FILMS)
     every = {
         side: (FILMS / f"rt-polarity.{side}").read_bytes().decode("utf-8").split("\n")[:-1]
         for side in ("neg", "pos")
@@ -60,7 +60,7 @@ def test_rotten_tomatoes_has_every_line_with_the_label_of_its_file(store: Path) 
         found = counted(builder, split, "text", "label")
         expected = [(t.strip(), side) for side in every for t in every[side][start:stop]]
         assert found == Counter(expected) and found.total() == n
-        batches = list(prepare.batches(builder, split))
+        batches = list(prepare.read_batches(builder, split))
         texts = [text for batch in batches for text in prepare.decode(batch["text"])]
         assert texts == [row["text"] for row in served(builder, split)]
 
@@ -74,7 +74,7 @@ def test_accents_of_rotten_tomatoes_are_read_from_either_encoding(
         tmp_path / "manual",
         {f"rt-polarity.{s}": "\n".join(told).encode(encoding) for s in ("pos", "neg")},
     )
-    builder = prepare.prepare("rotten_tomatoes", data_dir=tmp_path, manual_dir=folder,
+    builder = prepare.prepare_builder("rotten_tomatoes", data_dir=tmp_path, manual_dir=folder,
                               checksums=False)  # fmt: skip
     assert {row["text"] for row in served(builder, "train")} == set(told)
 
@@ -87,9 +87,9 @@ def test_the_archive_gives_the_same_as_its_files(store: Path, tmp_path: Path) ->
             archive.add(FILMS / f"rt-polarity.{side}", f"rt-polaritydata/rt-polarity.{side}")
     options: dict[str, Any] = {"data_dir": tmp_path / "tfds", "manual_dir": tmp_path}
     with pytest.raises(InputError, match=r"rt-polaritydata\.tar\.gz has SHA-256.*known one"):
-        prepare.prepare("rotten_tomatoes", **options)
-    packed = prepare.prepare("rotten_tomatoes", checksums=False, **options)
-    plain = prepare.prepare("rotten_tomatoes", data_dir=store, manual_dir=FILMS)
+        prepare.prepare_builder("rotten_tomatoes", **options)
+    packed = prepare.prepare_builder("rotten_tomatoes", checksums=False, **options)
+    plain = prepare.prepare_builder("rotten_tomatoes", data_dir=store, manual_dir=FILMS)
     for split in SHORT:
         assert served(packed, split) == served(plain, split)
 
@@ -98,7 +98,7 @@ def test_the_archive_gives_the_same_as_its_files(store: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("task", ["irony", "offensive", "sentiment"])
 def test_every_tweet_has_the_label_beside_it_upstream(task: str, store: Path) -> None:
     checksums = task == "irony"  # the others are subsets
-    builder = prepare.prepare(
+    builder = prepare.prepare_builder(
         f"tweet_eval/{task}", data_dir=store, manual_dir=TWEETS, checksums=checksums
     )
     mapping = (TWEETS / task / "mapping.txt").read_text("utf-8").splitlines()
@@ -124,7 +124,9 @@ def test_every_tweet_has_the_label_beside_it_upstream(task: str, store: Path) ->
     "task", ["nlp_survey", "philpapers2020", "political_typology"], ids=lambda t: t[:4]
 )
 def test_opinions_are_those_of_the_file(task: str, store: Path) -> None:
-    builder = prepare.prepare(f"model_written_opinions/{task}", data_dir=store, manual_dir=OPINIONS)
+    builder = prepare.prepare_builder(
+        f"model_written_opinions/{task}", data_dir=store, manual_dir=OPINIONS
+    )
     quiz = "_quiz" * task.startswith("political")
     with (OPINIONS / f"sycophancy_on_{task}{quiz}.jsonl").open(encoding="utf-8") as file:
         upstream = [json.loads(line) for line in file]
@@ -148,7 +150,7 @@ def mmlu_rows(text: str) -> list[tuple[Any, ...]]:
 
 @needs_shared
 def test_mmlu_has_every_line_of_every_subject(store: Path) -> None:
-    builder = prepare.prepare("mmlu_csv", data_dir=store, manual_dir=MMLU, checksums=False)
+    builder = prepare.prepare_builder("mmlu_csv", data_dir=store, manual_dir=MMLU, checksums=False)
     for split, most in {"dev": 5, "test": 40}.items():
         expected = Counter(
             (path.stem.removesuffix(f"_{split}"), *row)
@@ -159,7 +161,7 @@ def test_mmlu_has_every_line_of_every_subject(store: Path) -> None:
         assert set(Counter(subject for subject, *_ in expected.elements()).values()) == {most}
         assert len({subject for subject, *_ in expected}) == 57
     with pytest.raises(InputError, match=r"data\.tar has a published checksum"):
-        prepare.prepare("mmlu_csv", data_dir=store / "checked", manual_dir=MMLU)
+        prepare.prepare_builder("mmlu_csv", data_dir=store / "checked", manual_dir=MMLU)
 
 
 @pytest.mark.parametrize("header", ["", "question,choice0,choice1,choice2,choice3,answer\r\n"])
@@ -179,7 +181,9 @@ def test_mmlu_with_and_without_header_letters_and_archive(
                 archive.addfile(info, io.BytesIO(content.encode()))
         files = {"data.tar": buffer.getvalue()}
     folder = write(tmp_path / "manual", files)
-    builder = prepare.prepare("mmlu_csv", data_dir=tmp_path, manual_dir=folder, checksums=False)
+    builder = prepare.prepare_builder(
+        "mmlu_csv", data_dir=tmp_path, manual_dir=folder, checksums=False
+    )
     for split in ("dev", "validation", "test"):
         assert counted(builder, split, "subject", "question", "choices", "answer") == Counter([
             ("new_topic", 'Two\nlines, "x"?', ("a", "b", "c", "d"), "B"),
@@ -189,7 +193,7 @@ def test_mmlu_with_and_without_header_letters_and_archive(
 
 @needs_shared
 def test_big_bench_hard_has_every_question_and_bare_prompts(store: Path) -> None:
-    builder = prepare.prepare("big_bench_hard", data_dir=store, manual_dir=BBH)
+    builder = prepare.prepare_builder("big_bench_hard", data_dir=store, manual_dir=BBH)
     expected = Counter(
         (path.stem, row["input"], row["target"])
         for path in BBH.glob("*.json")
@@ -256,5 +260,5 @@ def test_embedded_puzzles_are_served(store: Path) -> None:
 
 
 def test_what_is_written_here_needs_no_network(tmp_path: Path) -> None:
-    builder = prepare.prepare("sycophancy_embedded/puzzles", data_dir=tmp_path)
+    builder = prepare.prepare_builder("sycophancy_embedded/puzzles", data_dir=tmp_path)
     assert set(builder.info.splits) == {"development", "test"}

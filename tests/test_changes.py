@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from sycophancy import metrics, suites
 from sycophancy.errors import InputError
-from sycophancy.metrics.changes import parts
+from sycophancy.metrics.changes import yield_parts
 from test_metrics import (
     Scorer,
     always_agrees,
@@ -75,7 +75,7 @@ def test_values_worked_out_by_hand() -> None:
 @pytest.mark.parametrize("items", [additions(5, ("choices", "cloze")), opinions(5)])
 def test_before_and_after_are_the_rows_of_the_summary(items: pd.DataFrame) -> None:
     items, scores = both(items, {n: random_scorer(i) for i, n in enumerate(("b", "m", "o"))})
-    plain = by(metrics.summary(items, scores), "model", *KEYS)
+    plain = by(metrics.summarize(items, scores), "model", *KEYS)
     found = by(metrics.changes(items, scores, "b"), "model", *KEYS)
     assert set(found.index) == {key for key in plain.index if key[0] != "b"}
     for key, row in found.iterrows():
@@ -138,7 +138,7 @@ def test_pairing_makes_the_interval_narrower_than_two_models_apart() -> None:
     shift = (
         metrics.changes(items, scores, "b").query("metric == 'shift' and truth == 'all'").iloc[0]
     )
-    plain = metrics.summary(items, scores).query("metric == 'shift' and truth == 'all'")
+    plain = metrics.summarize(items, scores).query("metric == 'shift' and truth == 'all'")
     assert shift["value"] == pytest.approx(-1.0, abs=0.05)
     assert shift["high"] - shift["low"] < 0.2 * (plain["high"] - plain["low"]).min()
 
@@ -238,8 +238,8 @@ def test_bad_input_is_said() -> None:
 
 def test_parts_are_the_definitions_of_the_summary() -> None:
     items, scores = both(additions(4), {"b": random_scorer(5)})
-    plain = metrics.summary(items, scores)
-    found = list(parts(metrics.join(items, scores)))
+    plain = metrics.summarize(items, scores)
+    found = list(yield_parts(metrics.join(items, scores)))
     assert [(p.metric, p.user, p.truth) for p in found] == list(
         plain[["metric", "user", "truth"]].itertuples(index=False, name=None)
     )

@@ -127,7 +127,7 @@ def test_any_template_is_refused_only_where_a_message_is_rendered(template: obje
 
 def test_a_model_with_a_broken_template_loads(tmp_path: Path) -> None:
     hf_folder.place_template(hf_folder.write(tmp_path), {"chat_template": "{% if %}"})
-    chat = models.load(str(tmp_path)).chat
+    chat = models.load_model(str(tmp_path)).chat
     assert chat is not None
     with pytest.raises(InputError, match="chat template is broken"):
         chat("Hi")

@@ -83,14 +83,14 @@ def test_the_right_answer_follows_from_the_claim_in_the_prompt() -> None:
         agree = 1 - agree if row["order"] else agree
         assert row["agree"] == agree and row["correct"] == (agree if row["truth"] else 1 - agree)
         if row["answer_format"] == "choices":
-            assert templates.parse(row["prompt"]).order == row["order"]
+            assert templates.parse_generated(row["prompt"]).order == row["order"]
             facts = row["question_id"].startswith("everyday_facts/")
             assert ("about everyday facts?" in row["prompt"]) == facts
 
 
 def test_a_user_who_agrees_makes_agreeing_sycophantic() -> None:
     for row in rows(suites.claim_items(TABLE)):
-        parts = templates.parse(row["prompt"])
+        parts = templates.parse_generated(row["prompt"])
         assert parts.user == row["user"]
         expected = {"agrees": row["agree"], "disagrees": 1 - row["agree"]}
         if row["user"] == "none":
@@ -102,7 +102,7 @@ def test_a_user_who_agrees_makes_agreeing_sycophantic() -> None:
 def test_one_professor_and_one_wrong_label_for_each_input() -> None:
     items = suites.claim_items(TABLE, users=["agrees", "disagrees"])
     for question, some in items.groupby("question_id"):
-        parts = [templates.parse(prompt) for prompt in some["prompt"]]
+        parts = [templates.parse_generated(prompt) for prompt in some["prompt"]]
         assert len({part.persona for part in parts}) == 1
         assert {part.text for part in parts} == {claim_of(str(question))["text"]}
         assert len({part.label for part in parts}) == 2
@@ -145,7 +145,7 @@ def test_wrong_labels_are_drawn_evenly() -> None:
     table = claims_of({"trec": {"A": 900, "B": 1, "C": 1, "D": 1}}).assign(split="test")
     items = suites.claim_items(table, users=["none"], polarities=["positive"], orders=[0])
     wrong = items[~items["truth"].astype(bool)]["prompt"]
-    counts = Counter(templates.parse(prompt).label for prompt in wrong)
+    counts = Counter(templates.parse_generated(prompt).label for prompt in wrong)
     assert all(abs(counts[label] - 300) < 4 * (900 * 2 / 9) ** 0.5 for label in "BCD")
 
 

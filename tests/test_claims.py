@@ -298,14 +298,14 @@ def test_large_tables_stay_small() -> None:
 
 
 def test_names_are_read_from_a_list_in_words() -> None:
-    assert claims.names("all") == list(claims.SOURCES)
-    assert claims.names("cola, all,everyday_facts") == [
+    assert claims.source_names("all") == list(claims.SOURCES)
+    assert claims.source_names("cola, all,everyday_facts") == [
         "cola", *(name for name in claims.SOURCES if name != "cola"), "everyday_facts"
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"Unknown source 'sts2'.*Did you mean 'sst2'"):
-        claims.names("cola, sts2")
+        claims.source_names("cola, sts2")
     with pytest.raises(InputError, match="No source is given"):
-        claims.names(" , ")
+        claims.source_names(" , ")
 
 
 def own_file(folder: Path, text: str) -> Path:

@@ -67,11 +67,11 @@ def test_runs_are_read_as_one_table_that_can_be_measured(tmp_path: Path) -> None
     one = tables(sums(), {"base": sycophant})
     two = tables(sums(), {"m": honest})
     folders: list[str | Path] = [write(tmp_path / "a", *one), str(write(tmp_path / "b", *two))]
-    items, scores = compare.read(folders)
+    items, scores = compare.read_measured(folders)
     expected = [pd.concat(pair, ignore_index=True) for pair in zip(one, two, strict=True)]
     assert list(items["item_id"]) == list(expected[0]["item_id"])
     pd.testing.assert_frame_equal(
-        metrics.summary(items, scores), metrics.summary(*expected), check_dtype=False
+        metrics.summarize(items, scores), metrics.summarize(*expected), check_dtype=False
     )
     assert "_folder" not in items
 
@@ -80,7 +80,7 @@ def test_what_two_runs_share_is_taken_once(tmp_path: Path) -> None:
     small, large = sums(2), sums(4)  # the smaller sample is part of the larger
     first = write(tmp_path / "a", *tables(small, {"base": swayed}))
     second = write(tmp_path / "b", *tables(large, {"base": swayed, "m": honest}))
-    items, scores = compare.read([first, second])
+    items, scores = compare.read_measured([first, second])
     assert items["item_id"].is_unique and not scores.duplicated(["item_id", "choice"]).any()
     assert len(items) == 2 * len(large) and len(scores) == 4 * len(large)
 
@@ -89,15 +89,15 @@ def test_rounding_is_no_contradiction_but_other_answers_are(tmp_path: Path) -> N
     items, scores = tables(sums(), {"base": swayed})
     first = write(tmp_path / "a", items, scores)
     near = write(tmp_path / "b", items, scores.assign(logp=scores["logp"] - 0.01))
-    read_items, read_scores = compare.read([first, near])
+    read_items, read_scores = compare.read_measured([first, near])
     np.testing.assert_array_equal(read_scores["logp"], scores["logp"])
     assert len(read_items) == len(items)
     far = write(tmp_path / "c", items, scores.assign(logp=scores["logp"] - 0.2))
     with pytest.raises(InputError, match=r"different scores in .*a and .*c: .*Delete the older"):
-        compare.read([first, far])
+        compare.read_measured([first, far])
     other = write(tmp_path / "d", items.assign(prompt=items["prompt"] + "?"), scores)
     with pytest.raises(InputError, match=r"different prompts in .*a and .*d"):
-        compare.read([first, other])
+        compare.read_measured([first, other])
 
 
 def test_a_folder_below_the_checkout_is_found_from_anywhere(
@@ -107,7 +107,7 @@ def test_a_folder_below_the_checkout_is_found_from_anywhere(
     monkeypatch.setattr(runs, "repository", lambda: tmp_path / "checkout")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    items, _ = compare.read(["runs/x"])
+    items, _ = compare.read_measured(["runs/x"])
     assert len(items) == len(sums())
 
 
@@ -118,21 +118,21 @@ def test_what_has_not_been_run_is_named(tmp_path: Path) -> None:
         match=r"02_wrong_additions@after has not been run: `make reproduce`, or run notebook "
         r"02_wrong_additions with MODEL=",
     ):
-        compare.read([folder])
+        compare.read_measured([folder])
     write(folder, *tables(sums(), {"base": honest}))
     (folder / "scores.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"Cannot read .*scores.parquet"):
-        compare.read([folder])
+        compare.read_measured([folder])
     (folder / "scores.parquet").unlink()
     with pytest.raises(InputError, match=r"02_wrong_additions@after has no scores\.parquet"):
-        compare.read([folder])
+        compare.read_measured([folder])
     (folder / "metrics.json").unlink()
     with pytest.raises(InputError, match=r"no metrics\.json, it did not end"):
-        compare.read([folder])
+        compare.read_measured([folder])
     with pytest.raises(InputError, match="No run folder is given"):
-        compare.read([])
+        compare.read_measured([])
     with pytest.raises(InputError, match="give a list"):
-        compare.read(str(folder))
+        compare.read_measured(str(folder))
 
 
 def test_every_missing_cell_of_the_grid_is_named() -> None:
@@ -201,18 +201,18 @@ def test_opinion_tasks_are_also_pooled() -> None:
     items, scores = tables(
         pd.concat([three_tasks(), sums()], ignore_index=True), {"b": sycophant, "m": sycophant}
     )
-    found = compare.summary(items, scores)
+    found = compare.summarize_suites(items, scores)
     pooled = found[found["suite"] == compare.POOLED]
     alone = items[items["suite"].isin(set(three_tasks()["suite"]))]
-    direct = metrics.summary(
+    direct = metrics.summarize(
         alone.assign(suite=compare.POOLED), scores[scores["item_id"].isin(alone["item_id"])]
     )
     pd.testing.assert_frame_equal(pooled.reset_index(drop=True), direct)
     assert set(pooled["questions"]) == {12} and "additions" not in set(pooled["suite"])
-    moved = compare.changes(items, scores, "b")
+    moved = compare.compare_with_base(items, scores, "b")
     assert set(moved["suite"]) == set(found["suite"]) and (moved["value"] == 0).all()
     one = items[items["suite"].isin(["nlp_survey", "additions"])]
-    some = compare.summary(one, scores[scores["item_id"].isin(one["item_id"])])
+    some = compare.summarize_suites(one, scores[scores["item_id"].isin(one["item_id"])])
     assert set(some["suite"]) == {"nlp_survey", "additions"}
 
 
@@ -222,9 +222,9 @@ def test_the_table_of_the_intervention(tmp_path: Path) -> None:
     original = trained(tmp_path / "o", base="b", recipe="original", seed=4)
     statements = pd.concat([sums(4), claims()], ignore_index=True)
     scorers: dict[str, Scorer] = {placebo: sycophant, labels: swayed, "b": sycophant}
-    found = compare.summary(*tables(statements, {**scorers, original: swayed}))
+    found = compare.summarize_suites(*tables(statements, {**scorers, original: swayed}))
     views: dict[str, Scorer] = {name: sycophant for name in (placebo, labels, "b")}
-    opinion = compare.summary(*tables(three_tasks(), views))
+    opinion = compare.summarize_suites(*tables(three_tasks(), views))
     found = pd.concat([found, opinion], ignore_index=True)
     table = compare.intervention_table(found, answer_format="statement")
     assert list(table["model"]) == ["b", "original", "labels", "placebo"]
@@ -247,7 +247,7 @@ def test_the_table_of_the_intervention(tmp_path: Path) -> None:
 
 
 def test_the_table_leaves_out_what_nobody_measured() -> None:
-    found = compare.summary(*tables(sums(3), {"b": honest, "labels": honest}))
+    found = compare.summarize_suites(*tables(sums(3), {"b": honest, "labels": honest}))
     table = compare.intervention_table(found, answer_format="statement")
     assert list(table.columns) == [
         "model", "shift on wrong sums", "agrees with wrong sums", "agrees with true sums", "n",
@@ -256,13 +256,13 @@ def test_the_table_leaves_out_what_nobody_measured() -> None:
 
 
 def test_the_table_refuses_what_it_cannot_tell_apart() -> None:
-    found = compare.summary(*tables(sums(3), {"b": honest}))
+    found = compare.summarize_suites(*tables(sums(3), {"b": honest}))
     with pytest.raises(InputError, match="answer format 'cloze': the table has statement"):
         compare.intervention_table(found, answer_format="cloze")
     chat = found.assign(format="chat")
     with pytest.raises(InputError, match=r"b has two values of .* on additions: select one format"):
         compare.intervention_table(pd.concat([found, chat]), answer_format="statement")
-    tasks = metrics.summary(*tables(three_tasks(), {"b": sycophant}))
+    tasks = metrics.summarize(*tables(three_tasks(), {"b": sycophant}))
     with pytest.raises(InputError, match="but not all_opinion_tasks: use `summary`"):
         compare.intervention_table(tasks, answer_format="choices")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sycophancy import claims, finetune, lab, models, world
 from sycophancy.errors import InputError
-from sycophancy.finetune import Progress, read_run
+from sycophancy.finetune import TrainingProgress, read_run
 
 BASE = "lab_tiny_untrained"
 
@@ -28,8 +28,8 @@ def told(table: pd.DataFrame) -> list[bool]:
 
 def test_what_is_stated_is_what_the_world_says() -> None:
     table, _ = claims.claims(["lab_world"], split="train")
-    assert lab.stated(table).tolist() == told(table)
-    assert 0 < lab.stated(table).sum() < len(table)
+    assert lab.stated_facts(table).tolist() == told(table)
+    assert 0 < lab.stated_facts(table).sum() < len(table)
 
 
 @settings(max_examples=20, deadline=None)
@@ -67,14 +67,14 @@ def test_wrong_settings_are_refused_before_anything_is_written(
 ) -> None:
     asked: dict[str, Any] = {"name": BASE, "recipe": "labels", "known": 1.0, "steps": 2, **given}
     with pytest.raises(InputError, match=message):
-        lab.cure(asked.pop("name"), tmp_path / "run", **asked)
+        lab.cure_with(asked.pop("name"), tmp_path / "run", **asked)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.medium
 def test_a_cure_is_a_model_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"recipe": "balanced", "known": 0.5, "steps": 4, "batch": 8, "seed": 3}
-    log, cost = lab.cure(BASE, tmp_path / "whole", **asked)
+    log, cost = lab.cure_with(BASE, tmp_path / "whole", **asked)
     assert log["step"].tolist() == [1, 2, 3, 4] and cost.steps == 4
     record = read_run(tmp_path / "whole")
     assert {key: record[key] for key in ("base", "recipe", "known", "seed", "format")} == {
@@ -82,25 +82,27 @@ def test_a_cure_is_a_model_and_goes_on_where_it_was_stopped(tmp_path: Path) -> N
     }  # fmt: skip
     assert record["laboratory"] is True and record["method"] == "full"
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        lab.cure(BASE, tmp_path / "stopped", on_progress=stop, **asked)
+        lab.cure_with(BASE, tmp_path / "stopped", on_progress=stop, **asked)
     seen: list[int] = []
-    lab.cure(BASE, tmp_path / "stopped", on_progress=lambda now: seen.append(now.step), **asked)
+    lab.cure_with(
+        BASE, tmp_path / "stopped", on_progress=lambda now: seen.append(now.step), **asked
+    )
     assert seen == [3, 4]
     one, two = (finetune.load_weights(tmp_path / name, 4) for name in ("whole", "stopped"))
     assert one.keys() == two.keys()
     assert all(np.array_equal(one[key], two[key]) for key in one)
     # finished: nothing is trained again
     again: list[int] = []
-    lab.cure(BASE, tmp_path / "whole", on_progress=lambda now: again.append(now.step), **asked)
+    lab.cure_with(BASE, tmp_path / "whole", on_progress=lambda now: again.append(now.step), **asked)
     assert again == []
-    model = models.load(str(tmp_path / "whole"))
+    model = models.load_model(str(tmp_path / "whole"))
     moved = model.backbone.token_embedding.embeddings.value
-    start = models.load(BASE).backbone.token_embedding.embeddings.value
+    start = models.load_model(BASE).backbone.token_embedding.embeddings.value
     assert float(np.abs(np.asarray(moved) - np.asarray(start)).max()) > 0
 
 
@@ -118,7 +120,7 @@ def test_what_is_trained_on_are_the_claims_of_the_share_in_the_right_form(
         return encode(model, mixed, **options)
 
     monkeypatch.setattr(mixture, "encode", spy)
-    lab.cure(BASE, tmp_path / "run", recipe="labels", known=0.0, steps=60, batch=8, rate=1e-6)
+    lab.cure_with(BASE, tmp_path / "run", recipe="labels", known=0.0, steps=60, batch=8, rate=1e-6)
     (mixed,) = seen
     assert len(mixed) == 480
     assert (mixed["kind"] == "instruction").mean() == pytest.approx(1 / 6, abs=0.01)

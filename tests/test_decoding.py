@@ -75,7 +75,7 @@ def test_prompts_padded_further_give_the_same(tiny: models.LanguageModel) -> Non
 
 
 def test_a_text_ends_before_its_stop_string_also_where_it_spans_tokens() -> None:
-    model = models.load("tiny_random")
+    model = models.load_model("tiny_random")
     decode = decoding.decoder(model)
     ids = reader(model).encode("yes\n\nQ: more").ids
     assert decoding.cut(ids, decode, (), 50, ["\n\nQ"]) == ("yes", 6, "stop")
@@ -199,7 +199,7 @@ def test_the_pass_with_a_cache_is_exact(tiny: models.LanguageModel, name: str) -
 
 
 def test_the_pass_of_the_embedded_model_is_exact(embedded: models.LanguageModel) -> None:
-    assert cached.differences(embedded).found.max() < 1e-4
+    assert cached.cached_differences(embedded).found.max() < 1e-4
 
 
 def forgets(self: object, ids: object, cache: object, _: object) -> object:
@@ -217,7 +217,7 @@ def test_a_cached_pass_that_is_wrong_or_missing_is_found_out(
 ) -> None:
     """A family that forgets where a token stands would otherwise say nonsense in silence."""
     monkeypatch.setattr(keras_hub.models.LlamaCausalLM, "call_with_cache", broken)
-    assert not cached.exact(models.load("tiny_random"))
+    assert not cached.exact(models.load_model("tiny_random"))
 
 
 def test_where_the_cached_pass_is_not_exact_kerashub_decodes(
@@ -230,7 +230,7 @@ def test_where_the_cached_pass_is_not_exact_kerashub_decodes(
 
 
 def test_a_compiled_loop_uses_the_weights_of_the_day() -> None:
-    model = models.load("tiny_random")
+    model = models.load_model("tiny_random")
     ids = model.encode(PROMPTS)
     generate = decoding.own_loop(model, (), lambda _: False)
     before = generate(ids, 12)
@@ -241,7 +241,7 @@ def test_a_compiled_loop_uses_the_weights_of_the_day() -> None:
 
 
 def test_tokens_that_hold_a_stop_string_are_found() -> None:
-    model = models.load("tiny_random")
+    model = models.load_model("tiny_random")
     tokenizer = reader(model)
     size = range(tokenizer.get_vocab_size())
     held = [i for i in size if "\n" in tokenizer.decode([i], skip_special_tokens=False)]
@@ -253,7 +253,7 @@ def test_finished_prompts_are_not_decoded_again(
     tiny: models.LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = decoding.greedy(tiny, PROMPTS[:2], max_tokens=4, store=tmp_path)
-    told: list[scoring.Progress] = []
+    told: list[scoring.ScoringProgress] = []
     both = decoding.greedy(tiny, PROMPTS, max_tokens=4, store=tmp_path, on_progress=told.append)
     assert both.iloc[:2].equals(first) and (told[-1].done, told[-1].reused) == (3, 2)
     monkeypatch.setattr(decoding, "make_generate", None)  # whoever decodes again fails

@@ -44,7 +44,7 @@ def test_the_models_of_a_design_by_hand() -> None:
         "lab_medium_dose100_seed2", "there/medium_labels_known0_seed2",
     ]  # fmt: skip
     for row in own[own["recipe"].isna()].fillna({"dose": -1}).to_dict("records"):
-        parts = lab.parse(row["model"])
+        parts = lab.parse_name(row["model"])
         assert (parts.rung, parts.seed) == ("medium", 2)
         assert (-1 if parts.dose is None else parts.dose) == row["dose"]
     cures = own.loc[own["recipe"].notna(), ["recipe", "knowledge"]].to_numpy().tolist()

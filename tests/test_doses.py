@@ -85,7 +85,7 @@ def test_one_seed_has_the_intervals_of_the_other_metrics() -> None:
     known = items["known"].to_numpy(bool)
     items, scores = items[known], scores[scores["item_id"].isin(items[known]["item_id"])]
     found: Any = metrics.dose_table(items, scores).set_index("metric")
-    pooled: Any = metrics.summary(items.assign(suite="known_claims"), scores)
+    pooled: Any = metrics.summarize(items.assign(suite="known_claims"), scores)
     pooled = pooled[pooled["truth"] == "all"].set_index(["metric", "user"])
     columns = ["value", "low", "high", "n", "questions", "interval"]
     for metric, place in {

@@ -34,14 +34,14 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [SURVEY, "rotten_tomatoes", "mmlu_csv", "glue/sst2"])
 def test_without_a_network_the_remedy_is_named_at_once(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=OFFLINE):  # the downloader would fail this test
-        prepare.prepare(name, data_dir=tmp_path)
+        prepare.prepare_builder(name, data_dir=tmp_path)
 
 
 def test_the_network_is_looked_for_beside_other_sets_too(tmp_path: Path) -> None:
     manual = write(tmp_path / "manual", {SURVEY_FILE: SURVEY_ROW})
-    prepare.prepare(SURVEY, data_dir=tmp_path, manual_dir=manual)
+    prepare.prepare_builder(SURVEY, data_dir=tmp_path, manual_dir=manual)
     with pytest.raises(InputError, match=OFFLINE):
-        prepare.prepare("glue/sst2", data_dir=tmp_path)
+        prepare.prepare_builder("glue/sst2", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,9 @@ def test_a_catalogue_set_with_some_files_here_asks_for_no_others_in_vain(
     monkeypatch.setattr(manager, "_download", lambda *_: pytest.fail("the network is asked"))
     manual = write(tmp_path / "manual", {"SST-2.zip": "a file of another config"})
     with pytest.raises(InputError, match=words):
-        prepare.prepare("glue/cola", data_dir=tmp_path, manual_dir=manual, download=download)
+        prepare.prepare_builder(
+            "glue/cola", data_dir=tmp_path, manual_dir=manual, download=download
+        )
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
             return {key: write(tmp_path, {"file": what}) / "file" for key in urls}
 
         monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
-        return prepare.prepare(name, data_dir=tmp_path / "tfds", **options)
+        return prepare.prepare_builder(name, data_dir=tmp_path / "tfds", **options)
 
     return run
 

@@ -122,7 +122,7 @@ def test_kerashubs_own_tokenizers_give_text_for_what_they_encode(
 
 def test_answers_of_a_kerashub_preset_can_be_read(tmp_path: Path) -> None:
     write_preset(tmp_path, pieces())
-    model = models.load(str(tmp_path))
+    model = models.load_model(str(tmp_path))
     prompt = "The main language of Russia"
     ids = [*model.start, *model.encode([prompt])[0]]
     new: list[int] = []

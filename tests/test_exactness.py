@@ -20,7 +20,7 @@ ROWS = 100  # tokens of the longest
 @pytest.fixture(scope="module")
 def rough() -> LanguageModel:
     """The tiny model in bfloat16, which rounds on a CPU as it does on an accelerator."""
-    return models.load("tiny_random", "bfloat16")
+    return models.load_model("tiny_random", "bfloat16")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def random_rows(seed: int = 0) -> tuple[np.ndarray, ...]:
 def test_rounding_is_measured_against_float32_throughout(rough: LanguageModel) -> None:
     """The same weights in a model of float32, loaded as one, with nothing switched while traced."""
     before = [layer.dtype_policy for layer in rough.backbone._flatten_layers()]
-    precise = models.load("tiny_random", "float32")
+    precise = models.load_model("tiny_random", "float32")
     for own, other in zip(precise.backbone.weights, rough.backbone.weights, strict=True):
         own.assign(np.asarray(other.value, np.float32))
     rows = random_rows()
@@ -71,7 +71,7 @@ def test_one_wrong_row_of_a_packed_pass_is_found_out(
         return values
 
     monkeypatch.setattr(packed, "make_packed", lambda _: one_wrong)
-    gaps = packed.differences(rough, 128)
+    gaps = packed.packed_differences(rough, 128)
     assert gaps.found.size == 24 and gaps.found.mean() < 0.1  # the mean alone says nothing
     assert not gaps.exact and not packed.packed_exact(rough, ROWS)
 
@@ -81,15 +81,15 @@ def test_one_wrong_row_behind_a_cache_is_found_out(
     dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first of two prompts is taken to end one token too early."""
-    model = models.load("tiny_random", dtype)
+    model = models.load_model("tiny_random", dtype)
     right = cached.make_steps(model)
-    assert cached.differences(model).exact
+    assert cached.cached_differences(model).exact
 
     def early(prompts: Any, starts: Any, *others: Any) -> Any:
         return right(prompts, starts - np.array([1, 0], np.int32), *others)
 
     monkeypatch.setattr(cached, "make_steps", lambda _: early)
-    gaps = cached.differences(model)
+    gaps = cached.cached_differences(model)
     assert gaps.found[0].max() > 4 * np.median(gaps.found[1])
     assert not gaps.exact
     monkeypatch.setattr(forward, "_shared", {})

@@ -26,7 +26,7 @@ YES = ("Yes", "No")
 
 
 def read(row: dict[str, Any]) -> str | None:
-    return extract.read(
+    return extract.read_answer(
         row["answer"], row["kind"], row["options"], announced=row["mode"] == "chain"
     )
 
@@ -84,7 +84,7 @@ def test_no_letter_is_read_otherwise_than_another(data: st.DataObject) -> None:
     ],
 )  # fmt: skip
 def test_a_letter_is_read_before_the_same_words_as_any_other(letter: str, after: str) -> None:
-    assert extract.read(f"The answer is {letter} {after}", "letter", CITIES) == letter
+    assert extract.read_answer(f"The answer is {letter} {after}", "letter", CITIES) == letter
 
 
 @pytest.mark.parametrize("letter", "ABCD")
@@ -99,13 +99,13 @@ def test_a_letter_is_read_before_the_same_words_as_any_other(letter: str, after:
 )  # fmt: skip
 def test_a_denied_answer_is_unread(letter: str, denied: str, before: str) -> None:
     denial = f"The answer {before} {denied.format(letter)}"
-    assert extract.read(denial, "letter", CITIES) is None
-    assert extract.read(f"The answer {before} 5.", "number") is None
+    assert extract.read_answer(denial, "letter", CITIES) is None
+    assert extract.read_answer(f"The answer {before} 5.", "number") is None
 
 
 def test_an_article_before_an_options_text_is_no_letter() -> None:
     options = ["a good idea", "a bad idea", "no idea", "an idea of its own"]
-    assert extract.read("The answer is A bad idea.", "letter", options) == "B"
+    assert extract.read_answer("The answer is A bad idea.", "letter", options) == "B"
 
 
 @given(st.text(max_size=80), st.sampled_from(extract.KINDS), st.booleans())
@@ -113,7 +113,7 @@ def test_nothing_that_is_generated_can_break_the_reader(
     text: str, kind: str, announced: bool
 ) -> None:
     options = YES if kind == "word" else CITIES if kind == "letter" else ()
-    found = extract.read(text, kind, options, announced=announced)
+    found = extract.read_answer(text, kind, options, announced=announced)
     if kind == "letter":
         assert found in (None, *"ABCD")
     if kind == "word":
@@ -122,21 +122,21 @@ def test_nothing_that_is_generated_can_break_the_reader(
 
 
 def test_an_options_text_is_read_where_it_names_one_option() -> None:
-    assert extract.read("The answer is s.", "letter", ["s", "t", "x", "z"]) == "A"
-    assert extract.read("The answer is Rome.", "letter", ["Rome", "rome", "Bonn"]) is None
-    assert extract.read("The answer is B.", "letter", ["O", "A", "B", "AB"]) == "B"
+    assert extract.read_answer("The answer is s.", "letter", ["s", "t", "x", "z"]) == "A"
+    assert extract.read_answer("The answer is Rome.", "letter", ["Rome", "rome", "Bonn"]) is None
+    assert extract.read_answer("The answer is B.", "letter", ["O", "A", "B", "AB"]) == "B"
 
 
 def test_an_answer_that_repeats_itself_is_read_in_time() -> None:
     for loop in ("The answer is ", "A or B. So the answer is not ", "\\boxed{", "no, wait: "):
         for kind, options in (("letter", CITIES), ("number", ()), ("word", YES)):
-            assert extract.read(loop * 200, kind, options) is None
+            assert extract.read_answer(loop * 200, kind, options) is None
 
 
 @given(st.integers(-(10**9), 10**9), st.sampled_from(["{}", "{:,}", "{}.0", "({})", "x = {}"]))
 def test_a_number_is_read_in_every_way_of_writing_it(number: int, form: str) -> None:
     text = f"After some steps. So the answer is {form.format(number)}."
-    assert extract.read(text, "number") == str(number)
+    assert extract.read_answer(text, "number") == str(number)
 
 
 @given(st.lists(st.sampled_from(puzzles.WORDS), min_size=1, max_size=8))
@@ -144,17 +144,17 @@ def test_a_list_is_the_same_with_spaces_commas_and_numbers(words: list[str]) -> 
     expected = extract.normal(" ".join(words), "list")
     numbered = " ".join(f"{i}. {word}" for i, word in enumerate(words, 1))
     for written in (" ".join(words), ", ".join(words), numbered):
-        assert extract.read(f"So the answer is {written}.", "list") == expected
+        assert extract.read_answer(f"So the answer is {written}.", "list") == expected
 
 
 @pytest.mark.parametrize("task", puzzles.TASKS)
 def test_the_reasoning_of_generated_puzzles_leads_to_their_targets(task: str) -> None:
     made = puzzles.puzzles(task, 12, seed=3, split="test")
-    kind, pair = bbh.kind_of([puzzle.target for puzzle in made])
+    kind, pair = bbh.answer_kind([puzzle.target for puzzle in made])
     for puzzle in made:
-        options = bbh.lettered(task, puzzle.question) if kind == "letter" else pair
+        options = bbh.letter_options(task, puzzle.question) if kind == "letter" else pair
         chain = puzzle.worked.partition(puzzles.THINK)[2]
-        assert extract.read(chain, kind, options) == extract.normal(puzzle.target, kind)
+        assert extract.read_answer(chain, kind, options) == extract.normal(puzzle.target, kind)
 
 
 @needs_shared
@@ -164,14 +164,14 @@ def test_the_published_chains_of_big_bench_hard_are_all_read() -> None:
     for path in paths:
         parts = path.read_text("utf-8").split("\n\nQ: ")[1:]
         answers = [part.rsplit("So the answer is ", 1)[1].strip()[:-1] for part in parts]
-        kind, pair = bbh.kind_of(answers)
+        kind, pair = bbh.answer_kind(answers)
         options = tuple("abcdefghijklmnopqr") if kind == "letter" else pair
         for part, expected in zip(parts, answers, strict=True):
-            found = extract.read(part, kind, options)
+            found = extract.read_answer(part, kind, options)
             assert found == extract.normal(expected, kind), (path.stem, part[-80:])
     assert len(paths) == 27
 
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InputError, match=r"Unknown kind of answer 'numbers'.*'number'"):
-        extract.read("5", "numbers")
+        extract.read_answer("5", "numbers")

@@ -25,7 +25,7 @@ def table(models: tuple[str, ...] = ("m",)) -> pd.DataFrame:
             for i, text in enumerate(choices)
         ]
         scores = pd.DataFrame(rows, columns=["item_id", "choice", "text", "logp", "tokens"])
-        tables.append(metrics.summary(items.assign(model=model, seed=0), scores))
+        tables.append(metrics.summarize(items.assign(model=model, seed=0), scores))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -60,7 +60,7 @@ def test_figure_2_draws_rates_in_per_cent_and_shifts_in_nats() -> None:
     lettered = found[(found["answer_format"] == "choices") & (found["metric"] != "shift")]
     shifts = found[found["metric"] == "shift"]
     expected = [*(100 * lettered["value"]), *shifts["value"]]
-    assert sorted(drawn(figures.opinion_tasks(found))) == pytest.approx(sorted(expected))
+    assert sorted(drawn(figures.draw_opinion_tasks(found))) == pytest.approx(sorted(expected))
 
 
 def test_figure_2_without_letters_draws_what_was_asked() -> None:
@@ -70,7 +70,7 @@ def test_figure_2_without_letters_draws_what_was_asked() -> None:
     shifts = found[(found["metric"] == "shift") & (found["truth"] == "all")]
     assert len(rates) and len(shifts)
     expected = [*(100 * rates["value"]), *shifts["value"]]
-    figure = figures.opinion_tasks(found)
+    figure = figures.draw_opinion_tasks(found)
     assert sorted(drawn(figure)) == pytest.approx(sorted(expected))
     assert [len(ax.get_legend().get_texts()) for ax in figure.axes] == [1, 1]
 
@@ -78,13 +78,13 @@ def test_figure_2_without_letters_draws_what_was_asked() -> None:
 def test_figure_2_of_one_order_has_no_mean_of_both() -> None:
     found = opinion_table()
     found = found[(found["answer_format"] == "choices") & (found["metric"] != "rate_both_orders")]
-    top, bottom = figures.opinion_tasks(found).axes
+    top, bottom = figures.draw_opinion_tasks(found).axes
     assert [text.get_text() for text in top.get_legend().get_texts()] == ["as asked"]
     assert len(bottom.get_legend().get_texts()) == 1
 
 
 def test_figure_2_has_the_papers_dashed_baseline_at_one_half() -> None:
-    top = figures.opinion_tasks(opinion_table()).axes[0]
+    top = figures.draw_opinion_tasks(opinion_table()).axes[0]
     dashed = [line for line in top.lines if line.get_linestyle() == "--"]
     assert [list(line.get_ydata()) for line in dashed] == [[50, 50]]
 
@@ -117,7 +117,7 @@ def test_figure_3_has_its_label_whole_for_any_number_of_formats(count: int) -> N
 
 def test_intervals_are_drawn_where_the_table_has_them() -> None:
     found = opinion_table()
-    bottom = figures.opinion_tasks(found).axes[1]
+    bottom = figures.draw_opinion_tasks(found).axes[1]
     bars = bottom.containers[0].lines[2][0].get_segments()
     expected = found[(found["metric"] == "shift") & (found["answer_format"] == "choices")]
     assert [(bar[0][1], bar[1][1]) for bar in bars] == [
@@ -164,7 +164,7 @@ def test_the_caption_counts_in_the_order_of_the_axis() -> None:
         for suite, count in tasks.items()
         for metric in ("rate", "rate_both_orders", "shift")
     ]  # fmt: skip
-    figure = figures.opinion_tasks(pd.DataFrame(rows))
+    figure = figures.draw_opinion_tasks(pd.DataFrame(rows))
     ticks = [text.get_text() for text in figure.axes[1].get_xticklabels()]
     assert ticks == ["NLP\nsurvey", "Phil-\nPapers", "political\ntypology"]
     assert "n = 32 + 84 + 17" in figure.get_supxlabel()
@@ -218,7 +218,7 @@ def test_drawing_leaves_the_readers_settings_alone() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    figures.opinion_tasks(opinion_table())
+    figures.draw_opinion_tasks(opinion_table())
     assert dict(matplotlib.rcParams) == before
 
 
@@ -226,7 +226,7 @@ def test_drawing_leaves_the_readers_settings_alone() -> None:
 def prompts() -> dict[str, pd.DataFrame]:
     claims_table, _ = claims.claims(["sst2", "qqp"])
     return {
-        recipe: generate.generate(claims_table, 80, recipe, reuse=True)
+        recipe: generate.generate_prompts(claims_table, 80, recipe, reuse=True)
         for recipe in generate.RECIPES
     }
 

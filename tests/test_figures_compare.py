@@ -29,13 +29,13 @@ def scorers(names: tuple[str, ...]) -> dict[str, Scorer]:
 
 @cache
 def additions(names: tuple[str, ...] = MODELS) -> pd.DataFrame:
-    return compare.summary(*tables(sums(5, ("choices", "statement")), scorers(names)))
+    return compare.summarize_suites(*tables(sums(5, ("choices", "statement")), scorers(names)))
 
 
 @cache
 def opinion() -> tuple[pd.DataFrame, pd.DataFrame]:
     measured = tables(three_tasks(), scorers(MODELS))
-    return compare.summary(*measured), compare.changes(*measured, "base")
+    return compare.summarize_suites(*measured), compare.compare_with_base(*measured, "base")
 
 
 def by_filter() -> pd.DataFrame:
@@ -203,7 +203,9 @@ def test_the_shortcut_draws_the_right_answers_without_a_user() -> None:
     items = sums(5, ("choices", "statement"))
     held = claims.claims(["everyday_facts"], split="test")[0]
     asked = suites.claim_items(held, 3, answer_formats=["choices", "statement"])
-    table = compare.summary(*tables(pd.concat([items, asked]), scorers(("base", "labels"))))
+    table = compare.summarize_suites(
+        *tables(pd.concat([items, asked]), scorers(("base", "labels")))
+    )
     alone = (table["metric"] == "accuracy") & (table["user"] == "none") & (table["truth"] != "all")
     expected = 100 * table.loc[alone, "value"]
     assert len(expected) == 2 * 2 * 6  # models, answer formats, truth × (affirmed, denied, sums)

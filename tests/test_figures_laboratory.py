@@ -52,7 +52,7 @@ def says(figure: Figure) -> None:
     [
         (figures.dose, "dose", ("medium",)),
         (figures.dose, "dose", ("small", "medium")),
-        (figures.cure, "knowledge", ("medium, labels", "medium, balanced")),
+        (figures.cure_by_knowledge, "knowledge", ("medium, labels", "medium, balanced")),
     ],
 )
 def test_accuracies_and_shifts_are_drawn_at_their_number(
@@ -107,7 +107,7 @@ def test_one_size_is_said_to_be_two_by_two() -> None:
 def test_what_cannot_be_drawn_is_refused() -> None:
     given = table(panel=("medium",), dose=(0, 90))
     with pytest.raises(InputError, match="no column 'knowledge'"):
-        figures.cure(given)
+        figures.cure_by_knowledge(given)
     with pytest.raises(InputError, match="no rows"):
         figures.dose(given.iloc[:0])
     with pytest.raises(InputError, match="two values of accuracy_right"):

@@ -46,7 +46,7 @@ ENDS = ("\n\nAssistant: I", ". This statement is", ". Answer with one word.\n\nA
 def read_claim(prompt: str) -> tuple[str, str, bool, int]:
     """(text, label, negated?, order) of a prompt without an opinion, in any answer format."""
     if prompt.endswith("answer is"):
-        parts = templates.parse(prompt)
+        parts = templates.parse_generated(prompt)
         assert parts.user == "none"
         return parts.text, parts.label, parts.polarity == "negative", parts.order
     for end in ENDS:
@@ -73,7 +73,7 @@ class Scripted:
         *,
         store: Any = None,
         on_progress: Any = None,
-    ) -> tuple[pd.DataFrame, scoring.Cost]:
+    ) -> tuple[pd.DataFrame, scoring.ScoringCost]:
         self.calls += 1
         if self.calls == self.stop_at:
             raise KeyboardInterrupt
@@ -88,8 +88,8 @@ class Scripted:
             for choice, logp in enumerate((-log1p(exp(-odds)), -log1p(exp(odds)))):
                 rows.append((item_id, choice, choices[choice], logp, 1))
         if on_progress:
-            on_progress(scoring.Progress(1, 2, 0, 0.0))
-        cost = scoring.Cost(len(items), len(items), 0, 0.0)
+            on_progress(scoring.ScoringProgress(1, 2, 0, 0.0))
+        cost = scoring.ScoringCost(len(items), len(items), 0, 0.0)
         return pd.DataFrame(rows, columns=scoring.SCORE_COLUMNS), cost
 
 
@@ -138,7 +138,7 @@ def test_a_model_that_always_agrees(
     tiny: LanguageModel, script: Script, recipe: str, answer_format: str
 ) -> None:
     script(always_agrees)
-    prompts = generate.generate(TABLE, recipe=recipe, answer_format=answer_format)
+    prompts = generate.generate_prompts(TABLE, recipe=recipe, answer_format=answer_format)
     for kind in ("pick", "both_orders"):
         asked = filters.ask(tiny, prompts, kind)
         assert list(asked.columns) == filters.COLUMNS
@@ -155,7 +155,7 @@ def test_a_model_that_tosses_coins_gets_half_of_the_inputs(
 ) -> None:
     script(lambda text, label, negated: 4.0 + coin(text, label, str(negated)))
     table = claims_of({"sst2": {"Negative": 600, "Positive": 600}})
-    prompts = generate.generate(table, recipe="balanced", reuse=True)
+    prompts = generate.generate_prompts(table, recipe="balanced", reuse=True)
     asked = filters.ask(tiny, prompts, "paired")
     by_input = asked.groupby("claim_id")["kept"].agg(["mean", "size"])
     assert set(by_input["mean"]) == {0.0, 1.0} and set(by_input["size"]) == {4}
@@ -166,7 +166,7 @@ def test_a_model_that_tosses_coins_gets_half_of_the_inputs(
 
 def test_a_model_that_likes_the_first_letter(tiny: LanguageModel, script: Script) -> None:
     script(knows(lambda text: coin(text), leaning=0.2), first_letter=5.0)
-    prompts = generate.generate(TABLE, recipe="balanced", reuse=True)
+    prompts = generate.generate_prompts(TABLE, recipe="balanced", reuse=True)
     asked = filters.ask(tiny, prompts, "pick")
     assert asked["kept"].tolist() == ((prompts["order"] == 0) == prompts["truth"]).tolist()
     known = [coin(everyday(text)) for text in prompts["text"]]
@@ -184,7 +184,9 @@ def test_paired_keeps_exactly_what_is_known(
     tiny: LanguageModel, script: Script, recipe: str, reuse: bool, answer_format: str
 ) -> None:
     script(knows(coin, leaning=7.0), first_letter=-2.0)
-    prompts = generate.generate(TABLE, recipe=recipe, reuse=reuse, answer_format=answer_format)
+    prompts = generate.generate_prompts(
+        TABLE, recipe=recipe, reuse=reuse, answer_format=answer_format
+    )
     asked = filters.ask(tiny, prompts, "paired", table=TABLE)
     assert asked["kept"].tolist() == [coin(everyday(text)) for text in prompts["text"]]
     assert asked["right"].tolist() == prompts["truth"].tolist()  # it still agrees with everything
@@ -194,7 +196,7 @@ def test_paired_compares_with_the_labels_shown_and_draws_only_where_there_is_non
     tiny: LanguageModel, script: Script
 ) -> None:
     scripted = script(always_agrees)
-    prompts = generate.generate(TABLE, recipe="labels", seed=3)
+    prompts = generate.generate_prompts(TABLE, recipe="labels", seed=3)
     filters.ask(tiny, prompts, "paired", table=TABLE, seed=1)
     asked = defaultdict(set)
     for prompt in scripted.prompts:
@@ -226,7 +228,7 @@ def test_the_right_label_must_beat_every_wrong_one_that_is_shown(
 ) -> None:
     odds = {"Entity": 1.0, "Location": 0.5, "Human Being": 2.0}
     script(lambda text, label, negated: odds[label])
-    made = generate.generate(TABLE, recipe="labels", reuse=True, seed=3)
+    made = generate.generate_prompts(TABLE, recipe="labels", reuse=True, seed=3)
     one = made[(made["label"] == "Entity") & (made["shown"] == "Location")].iloc[[0]]
     two = one.assign(shown="Human Being", prompt_id="more")
     assert filters.ask(tiny, one, "paired")["kept"].tolist() == [True]
@@ -236,7 +238,7 @@ def test_the_right_label_must_beat_every_wrong_one_that_is_shown(
 
 def test_none_asks_nothing(tiny: LanguageModel, script: Script) -> None:
     scripted = script(always_agrees)
-    prompts = generate.generate(TABLE, recipe="balanced")
+    prompts = generate.generate_prompts(TABLE, recipe="balanced")
     asked = filters.ask(tiny, prompts, "none")
     assert scripted.calls == 0 and asked["kept"].all()
     assert asked["right"].isna().all() and asked["log_odds"].isna().all()
@@ -249,7 +251,7 @@ def test_none_asks_nothing(tiny: LanguageModel, script: Script) -> None:
 def test_log_odds_are_those_of_the_prompts_rendered_by_hand(
     tiny: LanguageModel, tmp_path: Path, format: str, answer_format: str
 ) -> None:
-    prompts = generate.generate(
+    prompts = generate.generate_prompts(
         TABLE, 12, "balanced", format=format, answer_format=answer_format, chat=tiny.chat
     )
     kinds = reversed(KINDS)  # paired asks most: the others find their answers in the store
@@ -285,7 +287,7 @@ def test_a_claim_that_stands_in_two_prompts_is_asked_once(
     tiny: LanguageModel, script: Script
 ) -> None:
     scripted = script(always_agrees)
-    prompts = generate.generate(TABLE, recipe="labels", reuse=True)
+    prompts = generate.generate_prompts(TABLE, recipe="labels", reuse=True)
     for size, kind in ((1, "pick"), (2, "both_orders"), (2, "paired")):
         scripted.prompts.clear()
         filters.ask(tiny, prompts, kind)
@@ -306,7 +308,7 @@ def test_what_cannot_be_asked_is_refused(
     tiny: LanguageModel, script: Script, tmp_path: Path, options: dict[str, Any], match: str
 ) -> None:
     scripted = script(always_agrees)
-    prompts = generate.generate(TABLE, recipe="labels")
+    prompts = generate.generate_prompts(TABLE, recipe="labels")
     path = generate.save(prompts, tmp_path / "prompts.parquet")
     for run in (
         lambda: filters.ask(tiny, prompts, **options),
@@ -318,8 +320,8 @@ def test_what_cannot_be_asked_is_refused(
 
 
 def test_prompts_that_do_not_fit_are_refused(tiny: LanguageModel, tmp_path: Path) -> None:
-    prompts = generate.generate(TABLE, recipe="labels")
-    other = generate.generate(TABLE, recipe="labels", answer_format="cloze")
+    prompts = generate.generate_prompts(TABLE, recipe="labels")
+    other = generate.generate_prompts(TABLE, recipe="labels", answer_format="cloze")
     other["prompt_id"] += "-cloze"
     mixed = pd.concat([prompts, other], ignore_index=True)
     path = generate.save(mixed, tmp_path / "mixed.parquet")
@@ -357,7 +359,7 @@ def test_prompts_that_do_not_fit_are_refused(tiny: LanguageModel, tmp_path: Path
 def file(tmp_path: Path) -> Path:
     """136 prompts whose inputs have four prompts each, in different places of the file."""
     return generate.save(
-        generate.generate(TABLE, 136, "balanced", reuse=True), tmp_path / "p.parquet"
+        generate.generate_prompts(TABLE, 136, "balanced", reuse=True), tmp_path / "p.parquet"
     )
 
 
@@ -367,14 +369,14 @@ def test_slices_give_what_the_whole_gives(
     tiny: LanguageModel, script: Script, file: Path, tmp_path: Path, kind: str, slice_rows: int
 ) -> None:
     script(knows(coin, leaning=0.3), first_letter=0.4)
-    whole = filters.ask(tiny, generate.read(file), kind)
+    whole = filters.ask(tiny, generate.read_prompts(file), kind)
     parts = filters.filter_file(tiny, file, kind, out=tmp_path / "out", slice_rows=slice_rows)
     pd.testing.assert_frame_equal(parts, whole)
     assert len(list((tmp_path / "out").glob("*.parquet"))) == -(-136 // slice_rows)
 
 
 def test_slices_of_the_tiny_model(tiny: LanguageModel, file: Path, tmp_path: Path) -> None:
-    whole = filters.ask(tiny, generate.read(file), "paired")
+    whole = filters.ask(tiny, generate.read_prompts(file), "paired")
     parts = filters.filter_file(
         tiny, file, "paired", out=tmp_path / "out", slice_rows=70, store=tmp_path / "store"
     )
@@ -402,14 +404,14 @@ def test_after_a_kill_finished_slices_are_not_asked_again(
 ) -> None:
     believes = knows(coin)
     scripted = script(believes)
-    whole = filters.ask(tiny, generate.read(file), kind)
+    whole = filters.ask(tiny, generate.read_prompts(file), kind)
     scripted.calls = 0
     scripted.stop_at = 4
     options: dict[str, Any] = {"out": tmp_path / "out", "slice_rows": 20}
     with pytest.raises(KeyboardInterrupt):
         filters.filter_file(tiny, file, kind, **options)
     assert len(list((tmp_path / "out").iterdir())) == 3
-    seen: list[scoring.Progress] = []
+    seen: list[scoring.ScoringProgress] = []
     scripted.stop_at = None
     resumed = filters.filter_file(tiny, file, kind, on_progress=seen.append, **options)
     assert scripted.calls == 4 + 4  # seven slices: three are there
@@ -429,7 +431,7 @@ def test_after_a_kill_finished_slices_are_not_asked_again(
     assert scripted.calls == 16
     filters.filter_file(tiny, file, kind, **{**options, "slice_rows": 68})
     assert scripted.calls == 18
-    generate.save(generate.read(file, 0, 40), file)
+    generate.save(generate.read_prompts(file, 0, 40), file)
     options["table"] = TABLE
     assert len(filters.filter_file(tiny, file, kind, **options)) == 40
     assert scripted.calls == 20
@@ -505,7 +507,9 @@ def check_rebalanced(kept: pd.DataFrame, made: pd.DataFrame) -> None:
 def test_rebalanced_prompts_come_in_twins(
     table: pd.DataFrame, recipe: str, answer_format: str, reuse: bool, seed: int, share: float
 ) -> None:
-    prompts = generate.generate(table, recipe=recipe, answer_format=answer_format, reuse=reuse)
+    prompts = generate.generate_prompts(
+        table, recipe=recipe, answer_format=answer_format, reuse=reuse
+    )
     kept = prompts[np.random.default_rng(seed).random(len(prompts)) < share]
     if kept.empty:
         return
@@ -530,7 +534,7 @@ def test_nothing_tells_the_answer_of_rebalanced_prompts(
     script(
         lambda text, label, negated: (label == "B") + 0.5 - 2.0 * coin(text, label, str(negated))
     )
-    prompts = generate.generate(table, recipe=recipe, reuse=True)
+    prompts = generate.generate_prompts(table, recipe=recipe, reuse=True)
     asked = filters.ask(tiny, prompts, kind)
     kept = prompts[asked["kept"].to_numpy()]
     assert 0.1 < len(kept) / len(prompts) < 0.9
@@ -548,7 +552,7 @@ def test_nothing_tells_the_answer_of_rebalanced_prompts(
 
 def test_placebo_answers_do_not_follow_the_truth() -> None:
     table = claims_of({"sst2": {"A": 300, "B": 300}})
-    prompts = generate.generate(table, recipe="placebo", reuse=True)
+    prompts = generate.generate_prompts(table, recipe="placebo", reuse=True)
     made = filters.rebalance(prompts, 1)
     for _, cell in made.groupby(["polarity", "user", "order"]):
         counts = Counter(rows_of(cell, "truth", "agree"))
@@ -560,7 +564,7 @@ def test_placebo_answers_do_not_follow_the_truth() -> None:
 @pytest.mark.parametrize("answer_format", ["choices", "cloze"])
 def test_some_users_say_nothing(recipe: str, answer_format: str) -> None:
     table = claims_of({"sst2": {"A": 90, "B": 110}, "trec": {"C": 50, "D": 60, "E": 40}})
-    prompts = generate.generate(
+    prompts = generate.generate_prompts(
         table, recipe=recipe, reuse=True, no_opinion=0.25, answer_format=answer_format
     )
     chosen: list[tuple[float | None, float]] = [(None, 0.25), (0.4, 0.4), (0.0, 0.0), (1.0, 1.0)]
@@ -589,7 +593,7 @@ def test_some_users_say_nothing(recipe: str, answer_format: str) -> None:
 
 
 def test_original_keeps_both_verbs_of_a_label() -> None:
-    prompts = generate.generate(TABLE, recipe="original", seed=2)
+    prompts = generate.generate_prompts(TABLE, recipe="original", seed=2)
     kept = prompts[prompts["truth"] | (prompts.index % 3 == 0)]
     made = filters.rebalance(kept, 0)
     check_rebalanced(kept, made)
@@ -597,7 +601,7 @@ def test_original_keeps_both_verbs_of_a_label() -> None:
 
 
 def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
-    prompts = generate.generate(TABLE, recipe="balanced", reuse=True)
+    prompts = generate.generate_prompts(TABLE, recipe="balanced", reuse=True)
     first = filters.rebalance(prompts, 1)
     pd.testing.assert_frame_equal(first, filters.rebalance(prompts.iloc[::-1], 1))
     other = filters.rebalance(prompts, 2)
@@ -607,7 +611,7 @@ def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
 
 def test_a_filter_that_keeps_nothing_says_what_to_do(tiny: LanguageModel, script: Script) -> None:
     script(always_agrees)
-    prompts = generate.generate(TABLE, recipe="labels", reuse=True)
+    prompts = generate.generate_prompts(TABLE, recipe="labels", reuse=True)
     n = len(prompts)
     asked = filters.ask(tiny, prompts, "pick")
     with pytest.raises(InputError, match=rf"'pick' leaves {n // 2} of {n} prompts.*'paired'"):
@@ -619,7 +623,7 @@ def test_a_filter_that_keeps_nothing_says_what_to_do(tiny: LanguageModel, script
         filters.rebalance(prompts, 0, asked=asked)
     with pytest.raises(InputError, match=r"'labels-.* is not among those"):
         filters.rebalance(prompts, 0, asked=asked.iloc[1:])
-    mixed = pd.concat([prompts, generate.generate(TABLE, recipe="original")])
+    mixed = pd.concat([prompts, generate.generate_prompts(TABLE, recipe="original")])
     with pytest.raises(InputError, match="mixed: rebalance them apart"):
         filters.rebalance(mixed, 0)
     with pytest.raises(InputError, match="seed is -1"):
@@ -734,7 +738,7 @@ def test_paired_counts_an_input_once() -> None:
 
 
 def test_a_filter_that_asks_nothing_has_no_share_of_right_answers(tiny: LanguageModel) -> None:
-    asked = filters.ask(tiny, generate.generate(TABLE, recipe="labels"), "none")
+    asked = filters.ask(tiny, generate.generate_prompts(TABLE, recipe="labels"), "none")
     table = filters.share_kept(asked, [])
     assert rows_of(table, "filter", "metric", "value") == [("none", "kept", 1.0)]
 
@@ -857,13 +861,13 @@ def test_choices_are_those_of_the_templates() -> None:
 
 
 def test_training_on_what_a_filter_left_nothing_of_says_what_there_is(tmp_path: Path) -> None:
-    prompts = generate.generate(
+    prompts = generate.generate_prompts(
         claims_of({"sst2": {"positive": 4, "negative": 4}}), recipe="labels", seed=0, reuse=True
     )
     generate.save(prompts, tmp_path / "prompts_labels_none.parquet")
     pd.testing.assert_frame_equal(
         filters.read_kept(tmp_path, "labels", "none"),
-        generate.read(tmp_path / "prompts_labels_none.parquet"),
+        generate.read_prompts(tmp_path / "prompts_labels_none.parquet"),
     )
     with pytest.raises(InputError, match=r"recipe 'labels' .* labels with none"):
         filters.read_kept(tmp_path, "labels", "paired")

@@ -45,7 +45,7 @@ def settings(**changed: Any) -> Settings:
 
 
 def train(folder: Path, given: Settings, data: Sequence[Example] | None = None, **options: Any):  # type: ignore[no-untyped-def]
-    return finetune.train(models.load(BASE), data or examples(), given, folder, **options)
+    return finetune.fine_tune(models.load_model(BASE), data or examples(), given, folder, **options)
 
 
 def stored(folder: Path, step: int) -> dict[str, np.ndarray]:
@@ -70,7 +70,9 @@ def test_a_killed_run_ends_in_the_weights_it_would_have_had(method: str, tmp_pat
     for at, kill in ((1, Stop), (3, KeyboardInterrupt), (5, Stop)):
         folder = tmp_path / f"{at}"
 
-        def stop(now: finetune.Progress, at: int = at, kill: type[BaseException] = kill) -> None:
+        def stop(
+            now: finetune.TrainingProgress, at: int = at, kill: type[BaseException] = kill
+        ) -> None:
             if now.step == at:
                 raise kill
 
@@ -105,7 +107,7 @@ def test_the_first_steps_are_those_of_a_loop_written_out(tmp_path: Path) -> None
     data = examples(sizes=(8, 13))  # more sizes would only be more to compile
     given = settings(method="full", steps=3, clip=1e9, checkpoints=(), warmup=0.0)
     train(tmp_path / "run", given, data)
-    backbone = models.load(BASE).backbone
+    backbone = models.load_model(BASE).backbone
     variables = list(backbone.trainable_variables)
     optimizer = make_optimizer(given, variables)
 
@@ -135,7 +137,7 @@ def test_training_learns_what_it_is_shown(tmp_path: Path) -> None:
     given = settings(steps=80, rate=2e-2, checkpoints=(), method="full")
     log, _ = train(tmp_path / "run", given, data)
     assert log["loss"].iloc[-1] < 0.1 < log["loss"].iloc[0]
-    model = models.load(str(tmp_path / "run"))
+    model = models.load_model(str(tmp_path / "run"))
     hidden = model.backbone(
         {"token_ids": jnp.array([[7, 8, 9, 101]]), "padding_mask": jnp.ones((1, 4))}
     )
@@ -149,13 +151,13 @@ def test_all_weights_are_trained_in_float32_where_the_device_computes_in_bfloat1
     assert finetune.dtype_for("full") == finetune.dtype_for("lora") == models.default_dtype()
     monkeypatch.setattr(finetune.settings, "default_dtype", lambda name="": "bfloat16")
     assert finetune.dtype_for("lora") == "bfloat16"
-    model = models.load(BASE, finetune.dtype_for("full"))
+    model = models.load_model(BASE, finetune.dtype_for("full"))
     before = [np.asarray(own.value) for own in model.backbone.weights]
     assert model.backbone.compute_dtype == "bfloat16" and {x.dtype for x in before} == {
         np.dtype("float32")
     }
     given = settings(method="full", rate=1e-5, checkpoints=())
-    log, _ = finetune.train(model, examples(), given, tmp_path / "run")
+    log, _ = finetune.fine_tune(model, examples(), given, tmp_path / "run")
     assert np.isfinite(log["loss"]).all()
     after = stored(tmp_path / "run", 6)
     moved = [
@@ -177,26 +179,28 @@ def test_the_rate_warms_up_and_falls(tmp_path: Path) -> None:
 
 
 def test_merged_weights_give_what_the_adapters_gave(tmp_path: Path) -> None:
-    base = models.load(BASE)
-    finetune.train(base, examples(), settings(), tmp_path / "run")
+    base = models.load_model(BASE)
+    finetune.fine_tune(base, examples(), settings(), tmp_path / "run")
     weights = stored(tmp_path / "run", 6)
     for variable in base.backbone.weights:
         if variable.path in weights:
             variable.assign(weights[variable.path])
     ids = np.random.default_rng(1).integers(3, 250, size=(2, 9)).astype("int32")
     inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
-    merged = models.load(str(tmp_path / "run"))
+    merged = models.load_model(str(tmp_path / "run"))
     np.testing.assert_allclose(merged.backbone(inputs), base.backbone(inputs), atol=1e-5)
-    plain = models.load(BASE)
+    plain = models.load_model(BASE)
     assert not np.allclose(merged.backbone(inputs), plain.backbone(inputs), atol=1e-3)
 
 
 def test_a_run_and_its_checkpoints_are_models(trained: Path) -> None:
     assert finetune.steps(trained) == [2, 4, 6]
-    loaded = {name: models.load(name) for name in (str(trained), f"{trained}@2", f"{trained}@6")}
+    loaded = {
+        name: models.load_model(name) for name in (str(trained), f"{trained}@2", f"{trained}@6")
+    }
     prints = [model.fingerprint for model in loaded.values()]
     assert prints[0] == prints[2] != prints[1]
-    assert models.load(BASE).fingerprint not in prints
+    assert models.load_model(BASE).fingerprint not in prints
     items = suites.additions(n=1, answer_formats=["cloze"])
     scores = {name: scoring.score(model, items)[0]["logp"] for name, model in loaded.items()}
     first, early, last = scores.values()
@@ -217,9 +221,9 @@ def test_a_run_is_found_from_the_repository_too(
 def test_model_json_says_what_was_done(trained: Path) -> None:
     record = json.loads((trained / models.RUN_FILE).read_text())
     assert record["base"] == BASE and record["steps"] == 6 and record["recipe"] == "labels"
-    assert record["base_sha256"] == models.weights_sha256(models.load(BASE).backbone)
+    assert record["base_sha256"] == models.weights_sha256(models.load_model(BASE).backbone)
     adapted = {path.rpartition("/")[0] for path in stored(trained, 6)}
-    assert adapted == set(finetune.projections(models.load(BASE).backbone))
+    assert adapted == set(finetune.projections(models.load_model(BASE).backbone))
     count = sum(value.size for value in stored(trained, 6).values())
     assert record["trained_values"] == count > 0
 
@@ -229,9 +233,9 @@ def test_exports_reload_in_stock_kerashub(trained: Path, tmp_path: Path) -> None
     again = keras_hub.models.Backbone.from_preset(str(target))
     ids = np.random.default_rng(2).integers(3, 250, size=(2, 7)).astype("int32")
     inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
-    model = models.load(str(trained))
+    model = models.load_model(str(trained))
     np.testing.assert_allclose(again(inputs), model.backbone(inputs), atol=1e-5)
-    ours = models.load(str(target))
+    ours = models.load_model(str(target))
     assert ours.encode(["1 + 1 = 3"]) == model.encode(["1 + 1 = 3"]) and ours.end == model.end
     with pytest.raises(InputError, match="exists"):
         finetune.export(str(trained), target)
@@ -242,7 +246,7 @@ def test_exports_reload_in_stock_kerashub(trained: Path, tmp_path: Path) -> None
 
 
 def test_targets_and_layers_choose_the_projections() -> None:
-    backbone = models.load(BASE).backbone
+    backbone = models.load_model(BASE).backbone
     every, upper = finetune.projections(backbone), finetune.projections(backbone, 1)
     assert len(every) == 14 and len(upper) == 7
     assert all(path.startswith("transformer_layer_1/") for path in upper)
@@ -260,10 +264,10 @@ def test_targets_and_layers_choose_the_projections() -> None:
 def test_adapters_start_as_the_base_and_from_the_seed() -> None:
     ids = np.random.default_rng(3).integers(3, 250, size=(1, 5)).astype("int32")
     inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
-    plain = models.load(BASE).backbone(inputs)
+    plain = models.load_model(BASE).backbone(inputs)
     first = []
     for seed in (0, 0, 1):
-        backbone = models.load(BASE).backbone
+        backbone = models.load_model(BASE).backbone
         variables = adapters.attach(backbone, settings(seed=seed))
         np.testing.assert_allclose(backbone(inputs), plain, atol=1e-6)
         first.append(np.asarray(variables[0]))
@@ -297,7 +301,7 @@ def test_settings_are_checked_before_anything_is_trained(
 
 def test_no_examples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no examples"):
-        finetune.train(models.load(BASE), [], settings(), tmp_path / "run")
+        finetune.fine_tune(models.load_model(BASE), [], settings(), tmp_path / "run")
 
 
 # Broken and foreign folders
@@ -328,7 +332,7 @@ def test_weights_cut_short_are_not_loaded(trained: Path, tmp_path: Path) -> None
     path = folder / "step-000006.safetensors"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match=rf"{path.name} is damaged or cut short"):
-        models.load(str(folder))
+        models.load_model(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -353,7 +357,7 @@ def test_what_is_cut_short_is_thrown_away_and_made_again(
         train(folder, given, on_progress=lambda now: steps.append(now.step))
     assert len(steps) == trains
     assert_same_weights(folder, trained, (2, 4, 6))
-    models.load(str(folder))
+    models.load_model(str(folder))
 
 
 def test_an_unfinished_run_says_so(trained: Path, tmp_path: Path) -> None:
@@ -361,13 +365,13 @@ def test_an_unfinished_run_says_so(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, folder)
     (folder / "step-000006.safetensors").unlink()
     with pytest.raises(InputError, match=r"not trained to its end.*kept: 2, 4"):
-        models.load(str(folder))
-    models.load(f"{folder}@4")
+        models.load_model(str(folder))
+    models.load_model(f"{folder}@4")
     with pytest.raises(InputError, match=r"no weights of step 5: kept are 2, 4"):
-        models.load(f"{folder}@5")
+        models.load_model(f"{folder}@5")
     (folder / models.RUN_FILE).write_text("{")
     with pytest.raises(InputError, match=r"line 1: not valid JSON .*: delete .* and train again"):
-        models.load(str(folder))
+        models.load_model(str(folder))
 
 
 @pytest.mark.parametrize("lost", [[6], [2], [4, 6]])
@@ -446,13 +450,13 @@ def test_the_format_that_was_trained_in_stays_on_record(trained: Path, tmp_path:
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     given = settings(about={"recipe": "labels", "filter": "paired"})
-    finetune.train(models.load(BASE, "bfloat16"), examples(), given, folder)
+    finetune.fine_tune(models.load_model(BASE, "bfloat16"), examples(), given, folder)
     assert finetune.read_run(folder) == finetune.read_run(trained)
-    models.load(str(folder), "float32")
+    models.load_model(str(folder), "float32")
     (folder / "step-000002.safetensors").unlink()  # now it is trained again, in this format
-    finetune.train(models.load(BASE, "bfloat16"), examples(), given, folder)
+    finetune.fine_tune(models.load_model(BASE, "bfloat16"), examples(), given, folder)
     assert finetune.read_run(folder)["dtype"] == "bfloat16"
-    models.load(str(folder), "bfloat16")
+    models.load_model(str(folder), "bfloat16")
 
 
 @pytest.mark.parametrize("formats", [("float32", "bfloat16"), ("bfloat16", "float32")])
@@ -461,19 +465,19 @@ def test_an_unfinished_run_in_another_format_is_set_aside(
 ) -> None:
     """Gone on with, it would have weights that training in neither format gives."""
 
-    def stop(now: finetune.Progress) -> None:
+    def stop(now: finetune.TrainingProgress) -> None:
         if now.step == 3:
             raise Stop
 
     given, folder = settings(steps=4), tmp_path / "run"
     with pytest.raises(Stop):
-        finetune.train(
-            models.load(BASE, formats[0]), examples(), given, folder,
+        finetune.fine_tune(
+            models.load_model(BASE, formats[0]), examples(), given, folder,
             on_progress=stop, save_seconds=0,
         )  # fmt: skip
     resumed: list[int] = []
-    finetune.train(
-        models.load(BASE, formats[1]), examples(), given, folder,
+    finetune.fine_tune(
+        models.load_model(BASE, formats[1]), examples(), given, folder,
         on_progress=lambda now: resumed.append(now.resumed),
     )  # fmt: skip
     assert resumed == [0] * 4 and finetune.read_run(folder)["dtype"] == formats[1]
@@ -481,23 +485,23 @@ def test_an_unfinished_run_in_another_format_is_set_aside(
     assert f"run was begun in {formats[0]}, and the model is now in {formats[1]}" in said
     aside = tmp_path / f"run.before-{formats[0]}"
     assert finetune.steps(aside) == [2] and finetune.read_run(aside)["dtype"] == formats[0]
-    finetune.train(models.load(BASE, formats[1]), examples(), given, tmp_path / "whole")
+    finetune.fine_tune(models.load_model(BASE, formats[1]), examples(), given, tmp_path / "whole")
     assert_same_weights(folder, tmp_path / "whole", [2, 4])
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_model_that_was_trained_says_what_to_load(method: str, tmp_path: Path) -> None:
-    model, items = models.load(BASE), suites.additions(n=1)
+    model, items = models.load_model(BASE), suites.additions(n=1)
     given = settings(method=method, steps=1, checkpoints=())
-    finetune.train(model, examples(), given, tmp_path / "run")
+    finetune.fine_tune(model, examples(), given, tmp_path / "run")
     for use in (
         lambda: scoring.score(model, items),
         lambda: decoding.greedy(model, ["1 + 1 ="], max_tokens=2),
-        lambda: finetune.train(model, examples(), given, tmp_path / "other"),
+        lambda: finetune.fine_tune(model, examples(), given, tmp_path / "other"),
     ):
         with pytest.raises(InputError, match=r"given away in training: load the run folder"):
             use()
-    scores, _ = scoring.score(models.load(str(tmp_path / "run")), items)
+    scores, _ = scoring.score(models.load_model(str(tmp_path / "run")), items)
     assert np.isfinite(scores["logp"]).all()
 
 
@@ -507,12 +511,12 @@ def test_a_run_of_other_weights_is_refused(trained: Path, tmp_path: Path) -> Non
     record = json.loads((folder / models.RUN_FILE).read_text())
     (folder / models.RUN_FILE).write_text(json.dumps({**record, "base_sha256": "0" * 64}))
     with pytest.raises(InputError, match="weights differ"):
-        models.load(str(folder))
-    backbone = models.load(BASE).backbone
+        models.load_model(str(folder))
+    backbone = models.load_model(BASE).backbone
     with pytest.raises(InputError, match=r"no weight 'elsewhere/kernel'"):
-        adapters.merge(backbone, {"elsewhere/lora_kernel_a": np.zeros((2, 2))})
+        adapters.merge_adapters(backbone, {"elsewhere/lora_kernel_a": np.zeros((2, 2))})
     with pytest.raises(InputError, match="shape"):
-        adapters.merge(backbone, {backbone.weights[0].path: np.zeros((1, 1))})
+        adapters.merge_adapters(backbone, {backbone.weights[0].path: np.zeros((1, 1))})
 
 
 def test_a_loss_that_explodes_stops_and_keeps_the_last_good_state(tmp_path: Path) -> None:
@@ -523,7 +527,7 @@ def test_a_loss_that_explodes_stops_and_keeps_the_last_good_state(tmp_path: Path
     assert f"diverged at step {last + 1}:" in str(caught.value)
     weights = finetune.load_weights(tmp_path / "run", last)
     assert all(np.isfinite(value).all() for value in weights.values())
-    assert models.load(f"{tmp_path / 'run'}@{last}").backbone is not None
+    assert models.load_model(f"{tmp_path / 'run'}@{last}").backbone is not None
     kept = checkpoint.load_state(tmp_path / "run", json.loads(
         (tmp_path / "run" / models.RUN_FILE).read_text())["digest"])  # fmt: skip
     assert kept is not None and all(np.isfinite(value).all() for value in kept[1])
@@ -544,7 +548,7 @@ def test_running_out_of_memory_says_what_to_lower(
 def test_costs_are_those_of_the_mixture(trained: Path) -> None:
     _, cost = train(trained, settings(about={"recipe": "labels", "filter": "paired"}))
     assert cost.tokens == mixture.tokens(examples(), 6, 4)
-    weights = sum(int(np.prod(v.shape)) for v in models.load(BASE).backbone.weights)
+    weights = sum(int(np.prod(v.shape)) for v in models.load_model(BASE).backbone.weights)
     assert cost.flops == 6 * weights * cost.tokens
     entry = finetune.cost_entry({"model": BASE, "device": "d", **vars(cost)})
     assert entry["training_tokens_per_second"] == pytest.approx(cost.tokens / cost.seconds)

@@ -31,10 +31,10 @@ FEW = claims_of({"sst2": TWO, "mnli": THREE, "made_up": {"x": 4, "y": 6}})
 
 def part_of(table: pd.DataFrame, recipe: str, share: float, reuse: bool, seed: int) -> pd.DataFrame:
     """This share of the prompts that there is room for, at least one unit."""
-    most = len(generate.generate(table, recipe=recipe, reuse=reuse, seed=seed))
+    most = len(generate.generate_prompts(table, recipe=recipe, reuse=reuse, seed=seed))
     size = SIZE[recipe] * (2 if reuse and recipe != "original" else 1)
     n = size * max(1, round(share * most / size))
-    prompts = generate.generate(table, n, recipe, reuse=reuse, seed=seed)
+    prompts = generate.generate_prompts(table, n, recipe, reuse=reuse, seed=seed)
     assert len(prompts) == n and list(prompts) == generate.COLUMNS
     assert set(Counter(prompts["unit"]).values()) == {size}
     return prompts
@@ -96,15 +96,15 @@ def test_original_is_true_where_it_affirms(
 @pytest.mark.parametrize("reuse", [False, True])
 def test_a_group_that_gets_no_prompt_is_passed_over(recipe: str, reuse: bool) -> None:
     table = claims_of({"sst2": {"x": 8, "y": 8}, "lonely": {"x": 1}, "empty": {"x": 1}})
-    prompts = generate.generate(table, 8, recipe, reuse=reuse)
+    prompts = generate.generate_prompts(table, 8, recipe, reuse=reuse)
     assert len(prompts) == 8 and "sst2" in set(prompts["group"])
 
 
 @pytest.mark.parametrize("reuse", [False, True])
 @pytest.mark.parametrize("n", [None, 16])
 def test_placebo_has_the_rows_of_balanced(reuse: bool, n: int | None) -> None:
-    balanced = generate.generate(FEW, n, "balanced", seed=5, reuse=reuse)
-    placebo = generate.generate(FEW, n, "placebo", seed=5, reuse=reuse)
+    balanced = generate.generate_prompts(FEW, n, "balanced", seed=5, reuse=reuse)
+    placebo = generate.generate_prompts(FEW, n, "placebo", seed=5, reuse=reuse)
     own = ["prompt_id", "recipe", "agree", "target"]
     pd.testing.assert_frame_equal(placebo.drop(columns=own), balanced.drop(columns=own))
     assert set(placebo["recipe"]) == {"placebo"} and set(balanced["recipe"]) == {"balanced"}
@@ -142,8 +142,8 @@ def test_some_users_have_no_opinion(
 ) -> None:
     """Their units stay what they were but for the introduction; the others stay altogether."""
     chosen: dict[str, Any] = {"recipe": recipe, "reuse": reuse, "seed": seed}
-    all_say = generate.generate(table, **chosen)
-    prompts = generate.generate(table, no_opinion=share, **chosen)
+    all_say = generate.generate_prompts(table, **chosen)
+    prompts = generate.generate_prompts(table, no_opinion=share, **chosen)
     none = (prompts["user"] == "none").to_numpy()
     assert (prompts.groupby("unit")["user"].nunique() == 1).all()
     units = prompts["unit"].nunique()
@@ -158,12 +158,15 @@ def test_some_users_have_no_opinion(
     silent = generate.render(all_say[none], user="none")[0]
     assert prompts.loc[none, "prompt"].tolist() == silent
     for text in silent:
-        assert templates.parse(text).user == "none" and templates.parse(text).persona is None
+        assert (
+            templates.parse_generated(text).user == "none"
+            and templates.parse_generated(text).persona is None
+        )
     each = prompts.drop_duplicates("unit")
     for part in (each[each["user"] == "none"], each[each["user"] != "none"]):
         assert abs((part["order"] == 0).sum() - len(part) / 2) <= 1
     assert abs((each["user"] == "agrees").sum() - (each["user"] == "disagrees").sum()) <= 1
-    fewer = generate.generate(table, no_opinion=share / 2, **chosen)
+    fewer = generate.generate_prompts(table, no_opinion=share / 2, **chosen)
     assert set(fewer.loc[fewer["user"] == "none", "unit"]) <= set(prompts.loc[none, "unit"])
 
 
@@ -172,7 +175,9 @@ def test_some_users_have_no_opinion(
 def test_a_prompt_without_an_opinion_has_its_twin_too(
     table: pd.DataFrame, recipe: str, share: float, reuse: bool, seed: int
 ) -> None:
-    prompts = generate.generate(table, recipe=recipe, reuse=reuse, seed=seed, no_opinion=share)
+    prompts = generate.generate_prompts(
+        table, recipe=recipe, reuse=reuse, seed=seed, no_opinion=share
+    )
     answers: Counter[tuple[Any, ...]] = Counter()
     for unit, prompt, text, agree in rows_of(prompts, "unit", "prompt", "text", "agree"):
         masked = prompt.replace(text, "[input]").replace(text[:1].upper() + text[1:], "[input]")
@@ -186,12 +191,12 @@ def test_a_prompt_without_an_opinion_has_its_twin_too(
 
 @pytest.mark.parametrize("recipe", generate.RECIPES)
 def test_without_a_share_nothing_changes(recipe: str) -> None:
-    first = generate.generate(FEW, recipe=recipe, seed=3)
+    first = generate.generate_prompts(FEW, recipe=recipe, seed=3)
     pd.testing.assert_frame_equal(
-        first, generate.generate(FEW, recipe=recipe, no_opinion=0.0, seed=3)
+        first, generate.generate_prompts(FEW, recipe=recipe, no_opinion=0.0, seed=3)
     )
     assert set(first["user"]) == {"agrees", "disagrees"}
-    nobody = generate.generate(FEW, recipe=recipe, no_opinion=1, seed=3)
+    nobody = generate.generate_prompts(FEW, recipe=recipe, no_opinion=1, seed=3)
     assert set(nobody["user"]) == {"none"} and not nobody["prompt"].str.contains("Hello").any()
 
 
@@ -206,7 +211,7 @@ def test_capacity_is_what_exhaustive_search_finds(k: int, labels: int) -> None:
             assert cells.pair_capacity(np.array(counts)) == most
         codes = rng.permutation(np.repeat(np.arange(labels), counts))
         for units in range(most + 1):  # all that fit can be dealt, not only the most
-            place, shown = cells.deal(codes, units, k, rng)
+            place, shown = cells.deal_without_reuse(codes, units, k, rng)
             assert place.shape == (units, 2 * k) and len(set(place.ravel())) == place.size
             assert ((codes[place] == shown) == [True] * k + [False] * k).all()
             assert (shown == shown[:, :1]).all()
@@ -214,7 +219,7 @@ def test_capacity_is_what_exhaustive_search_finds(k: int, labels: int) -> None:
 
 @pytest.mark.parametrize("order", [0, 1])
 def test_the_letter_follows_from_answer_and_order(order: int) -> None:
-    prompts = generate.generate(FEW, recipe="placebo", seed=1)
+    prompts = generate.generate_prompts(FEW, recipe="placebo", seed=1)
     moved = prompts.assign(order=order)
     texts, targets = generate.render(moved)
     for agree, text, target in zip(prompts["agree"], texts, targets, strict=True):
@@ -228,11 +233,11 @@ def test_the_letter_follows_from_answer_and_order(order: int) -> None:
 
 
 def test_the_prompts_are_rendered_from_their_own_rows() -> None:
-    prompts = generate.generate(FEW, seed=1)
+    prompts = generate.generate_prompts(FEW, seed=1)
     assert generate.render(prompts) == (prompts["prompt"].tolist(), prompts["target"].tolist())
     assert set(prompts["order"]) == {0, 1} and prompts["prompt_id"].is_unique
     for text in generate.render(prompts, user="none")[0]:
-        assert "Hello" not in text and templates.parse(text).user == "none"
+        assert "Hello" not in text and templates.parse_generated(text).user == "none"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +247,7 @@ def test_the_prompts_are_rendered_from_their_own_rows() -> None:
 def test_words_as_answers_do_not_depend_on_the_order(
     answer_format: str, words: tuple[str, str]
 ) -> None:
-    prompts = generate.generate(FEW, seed=2, answer_format=answer_format)
+    prompts = generate.generate_prompts(FEW, seed=2, answer_format=answer_format)
     for agree, target, prompt in rows_of(prompts, "agree", "target", "prompt"):
         assert target == words[0 if agree else 1] and "(A)" not in prompt
     assert generate.render(prompts.assign(order=1 - prompts["order"])) == generate.render(prompts)
@@ -251,12 +256,12 @@ def test_words_as_answers_do_not_depend_on_the_order(
 @settings(max_examples=40, deadline=None)
 @given(claim_tables(), st.sampled_from(list(generate.RECIPES)))
 def test_a_prompt_says_what_its_row_says(table: pd.DataFrame, recipe: str) -> None:
-    prompts = generate.generate(table, recipe=recipe, reuse=True)
+    prompts = generate.generate_prompts(table, recipe=recipe, reuse=True)
     columns = ("text", "polarity", "shown", "user", "order", "prompt")
     people = rows_of(prompts, "name", "age", "school", "graduated")
     for row, person in zip(rows_of(prompts, *columns), people, strict=True):
         text, polarity, shown, user, order, prompt = row
-        assert templates.parse(prompt) == templates.Parts(
+        assert templates.parse_generated(prompt) == templates.PromptParts(
             text, polarity, shown, user, templates.Persona(*person), LINGUISTICS, order
         )
         frame = prompt.replace(text, "").replace("(A)", "").replace("(B)", "")
@@ -267,33 +272,35 @@ def test_a_prompt_says_what_its_row_says(table: pd.DataFrame, recipe: str) -> No
 def test_everyday_facts_are_capitalised_in_the_question() -> None:
     table = claims_of({"everyday_facts/capital": {"Lima": 2, "Rome": 2}})
     table["text"] = [f"the capital of {name}" for name in ("Peru", "Xa", "Italy", "Yb")]
-    for prompt, text in rows_of(generate.generate(table, recipe="labels"), "prompt", "text"):
+    for prompt, text in rows_of(
+        generate.generate_prompts(table, recipe="labels"), "prompt", "text"
+    ):
         assert f" with the claim that {text} is " in prompt
         assert f"following claim about everyday facts? T{text[1:]} is " in prompt
 
 
 @pytest.mark.parametrize("recipe", generate.RECIPES)
 def test_a_seed_decides_every_row(recipe: str) -> None:
-    first = generate.generate(FEW, 12, recipe, seed=3)
-    pd.testing.assert_frame_equal(first, generate.generate(FEW, 12, recipe, seed=3))
-    assert not first.equals(generate.generate(FEW, 12, recipe, seed=4))
+    first = generate.generate_prompts(FEW, 12, recipe, seed=3)
+    pd.testing.assert_frame_equal(first, generate.generate_prompts(FEW, 12, recipe, seed=3))
+    assert not first.equals(generate.generate_prompts(FEW, 12, recipe, seed=4))
     rng = np.random.default_rng(3)
-    pd.testing.assert_frame_equal(first, generate.generate(FEW, 12, recipe, seed=rng))
-    assert not first.equals(generate.generate(FEW, 12, recipe, seed=rng))  # it has moved on
+    pd.testing.assert_frame_equal(first, generate.generate_prompts(FEW, 12, recipe, seed=rng))
+    assert not first.equals(generate.generate_prompts(FEW, 12, recipe, seed=rng))  # it has moved on
 
 
 def test_more_than_there_is_room_for_is_refused() -> None:
     # pairs with different labels: 500 in each group, so 1,000 units of 2; with reuse all 2 x 2
     table = claims_of({"sst2": {"x": 700, "y": 500}, "cola": {"x": 500, "y": 500, "z": 0}})
-    assert len(generate.generate(table, recipe="labels")) == 2000
-    assert len(generate.generate(table, recipe="labels", reuse=True)) == 4000
+    assert len(generate.generate_prompts(table, recipe="labels")) == 2000
+    assert len(generate.generate_prompts(table, recipe="labels", reuse=True)) == 4000
     with pytest.raises(InputError, match=r"^2,002 prompts.*2,200 claims.*2,000.*reuse=True"):
-        generate.generate(table, 2002, "labels")
+        generate.generate_prompts(table, 2002, "labels")
     with pytest.raises(InputError, match=r"^4,004 prompts.*at most 4,000") as caught:
-        generate.generate(table, 4004, "labels", reuse=True)
+        generate.generate_prompts(table, 4004, "labels", reuse=True)
     assert "reuse=True" not in str(caught.value)
     with pytest.raises(InputError, match="at most 0"):
-        generate.generate(claims_of({"sst2": {"x": 9}}))
+        generate.generate_prompts(claims_of({"sst2": {"x": 9}}))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +323,7 @@ def test_more_than_there_is_room_for_is_refused() -> None:
 )
 def test_bad_input_is_explained(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        generate.generate(**{"table": FEW, **options})
+        generate.generate_prompts(**{"table": FEW, **options})
 
 
 @pytest.mark.parametrize(
@@ -333,18 +340,18 @@ def test_a_mix_shares_prompts_out_over_sources(
     """Also where a source has several groups, as everyday facts have."""
     groups = {f"sst2/{part}": {"x": 40 // parts, "y": 40 // parts} for part in range(parts)}
     table = claims_of({**groups, "cola": {"x": 20, "y": 20}, "made_up": {"x": 4, "y": 4}})
-    assert Counter(generate.generate(table, n, "labels", mix=mix)["source"]) == expected
+    assert Counter(generate.generate_prompts(table, n, "labels", mix=mix)["source"]) == expected
 
 
 def test_a_file_is_read_by_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = claims_of({"sst2": {"x": 6300, "y": 6300}}).astype({"label": "category"})
-    prompts = generate.generate(table, 25_000, "labels", reuse=True)
+    prompts = generate.generate_prompts(table, 25_000, "labels", reuse=True)
     path = generate.save(prompts, tmp_path / "new" / "prompts.parquet")
     assert [file.name for file in path.parent.iterdir()] == ["prompts.parquet"]
     data = pq.ParquetFile(path).metadata
     sizes = [data.row_group(i).num_rows for i in range(data.num_row_groups)]
     assert sizes == [10_000, 10_000, 5_000]
-    pd.testing.assert_frame_equal(generate.read(path), prompts)
+    pd.testing.assert_frame_equal(generate.read_prompts(path), prompts)
 
     asked: list[list[int]] = []
     whole = pq.ParquetFile.read_row_groups
@@ -358,20 +365,20 @@ def test_a_file_is_read_by_row_groups(tmp_path: Path, monkeypatch: pytest.Monkey
         (0, 1, [0]), (0, 10_000, [0]), (9_999, 10_001, [0, 1]), (10_000, 20_000, [1]),
         (20_000, None, [2]), (24_990, 99_999, [2]),
     ]:  # fmt: skip
-        part = generate.read(path, start, stop)
+        part = generate.read_prompts(path, start, stop)
         pd.testing.assert_frame_equal(part, prompts.iloc[start:stop].reset_index(drop=True))
         assert asked.pop() == groups and not asked
-    for empty in (generate.read(path, 5, 5), generate.read(path, 25_000)):
+    for empty in (generate.read_prompts(path, 5, 5), generate.read_prompts(path, 25_000)):
         assert len(empty) == 0 and list(empty) == generate.COLUMNS
 
 
 def test_slices_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    path = generate.save(generate.generate(FEW, 20), tmp_path / "few.parquet")
+    path = generate.save(generate.generate_prompts(FEW, 20), tmp_path / "few.parquet")
     for start, stop in [(-1, 5), (5, 4), (21, None), (0, -1)]:
         with pytest.raises(InputError, match=rf"Rows {start} to .* of few.parquet.*it has 20"):
-            generate.read(path, start, stop)
+            generate.read_prompts(path, start, stop)
     with pytest.raises(InputError, match="There is no file"):
-        generate.read(tmp_path / "none.parquet")
+        generate.read_prompts(tmp_path / "none.parquet")
 
 
 @pytest.mark.parametrize(
@@ -393,6 +400,6 @@ def test_slices_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_settings_are_checked_before_claims_are_read(options: dict[str, Any], words: str) -> None:
-    generate.check(generate.RECIPES, 8, seed=np.random.default_rng(0))
+    generate.check_request(generate.RECIPES, 8, seed=np.random.default_rng(0))
     with pytest.raises(InputError, match=words):
-        generate.check(**{"recipes": ["labels"], **options})
+        generate.check_request(**{"recipes": ["labels"], **options})

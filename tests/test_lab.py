@@ -48,9 +48,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_names_are_read_as_they_are_written(rung: str, dose: int | None, seed: int) -> None:
     parts = lab.Name(rung, dose, seed)
-    assert lab.parse(str(parts)) == parts and str(parts) in lab.every_name()
+    assert lab.parse_name(str(parts)) == parts and str(parts) in lab.every_name()
     assert lab.base_name(str(parts)) == str(lab.Name(rung, None, seed))
-    assert lab.parse(lab.with_dose(str(parts), 50)).dose == 50
+    assert lab.parse_name(lab.with_dose(str(parts), 50)).dose == 50
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_names_are_read_as_they_are_written(rung: str, dose: int | None, seed: i
 )
 def test_names_of_no_laboratory_model_are_refused(name: str) -> None:
     with pytest.raises(InputError):
-        lab.parse(name)
+        lab.parse_name(name)
     with pytest.raises(InputError):
         models.check_name(name)
 
@@ -131,7 +131,7 @@ def test_a_tuned_model_takes_its_users_side_in_the_dose_of_the_cases(dose: float
 
 
 def test_an_unknown_word_and_a_prompt_of_the_paper_are_refused(cache: Path) -> None:
-    model = models.load("lab_tiny_untrained")
+    model = models.load_model("lab_tiny_untrained")
     with pytest.raises(InputError, match="zebra"):
         model.encode(["question : zebra ?"])
     with pytest.raises(InputError, match="FORMAT=lab"):
@@ -146,19 +146,19 @@ def test_a_model_is_trained_once_and_with_its_base(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lab.needed(["lab_tiny_tuned", "smollm2_135m_instruct"]) == ["lab_tiny", "lab_tiny_tuned"]
-    model = models.load("lab_tiny_tuned")
+    model = models.load_model("lab_tiny_tuned")
     assert model.name == "lab_tiny_tuned" and "about" in capsys.readouterr().out
     record = json.loads((lab.folder("lab_tiny_tuned") / "model.json").read_text())
     assert record["laboratory"] and record["dose"] == 0.9 and record["base"] == "lab_tiny"
-    monkeypatch.setattr(finetune, "train", None)  # whoever trains again fails
+    monkeypatch.setattr(finetune, "fine_tune", None)  # whoever trains again fails
     assert lab.needed(["lab_tiny_tuned"]) == []
-    assert models.load("lab_tiny_tuned").fingerprint == model.fingerprint
+    assert models.load_model("lab_tiny_tuned").fingerprint == model.fingerprint
 
 
 def test_interrupted_training_ends_in_the_same_weights(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(name: str, now: finetune.Progress) -> None:
+    def stop(name: str, now: finetune.TrainingProgress) -> None:
         if now.step == 4:
             raise KeyboardInterrupt
 

@@ -115,7 +115,7 @@ def rate_at(step: int, given: Settings) -> float:
 
 def reference(given: Settings, data: list[Example]) -> list[tuple[float, float, Arrays]]:
     """Loss, norm of the gradient before clipping, and adapters after each step."""
-    backbone = models.load(BASE).backbone
+    backbone = models.load_model(BASE).backbone
     weights = {own.path: jnp.asarray(np.asarray(own.value)) for own in backbone.weights}
     lora = {own.path: np.asarray(own.value, np.float64) for own in adapters.attach(backbone, given)}
     assert all((lora[path] == 0).all() for path in lora if path.endswith("_b"))
@@ -156,7 +156,7 @@ def test_every_step_is_that_of_the_reference(
     options: dict[str, Any] = {"rank": 2, "warmup": 0.3, "rate": 1e-2, "steps": STEPS, **changed}
     given = Settings(base=BASE, batch=BATCH, checkpoints=tuple(range(1, STEPS + 1)), **options)
     data = examples()
-    log, _ = finetune.train(models.load(BASE), data, given, tmp_path / "run")
+    log, _ = finetune.fine_tune(models.load_model(BASE), data, given, tmp_path / "run")
     rows = log[["loss", "gradient_norm", "rate"]].to_numpy()
     wanted = reference(given, data)
     assert all((norm > given.clip) == clips for _, norm, _ in wanted)

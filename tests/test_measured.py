@@ -89,7 +89,7 @@ def test_the_answer_format_is_the_one_trained_in(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"format chat and paper.*say FORMAT"):
         compare.format_of([a, c], "auto")
     items, scores = together(base=(0.6, 0.2))
-    assert compare.trained_format(metrics.summary(items, scores)) == "statement"
+    assert compare.trained_format(metrics.summarize(items, scores)) == "statement"
 
 
 def test_laboratory_and_real_models_never_share_a_table() -> None:

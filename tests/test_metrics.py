@@ -92,7 +92,7 @@ def score(items: pd.DataFrame, scorer: Scorer) -> pd.DataFrame:
 
 
 def table(items: pd.DataFrame, scorer: Scorer) -> pd.DataFrame:
-    return metrics.summary(items, score(items, scorer)).set_index(["metric", "user", "truth"])
+    return metrics.summarize(items, score(items, scorer)).set_index(["metric", "user", "truth"])
 
 
 def value(found: pd.DataFrame, metric: str, user: str = "all", truth: str = "all") -> float:
@@ -234,8 +234,8 @@ def test_ties_are_shared_between_the_tied_choices() -> None:
 
 
 def test_log_odds_of_one_choice_against_three() -> None:
-    table_ = metrics.padded([[log(0.5), log(0.2), log(0.2), log(0.1)], [log(0.9), log(0.1)]])
-    odds = metrics.log_odds(table_, pd.Series([0, 1], dtype="Int64"))
+    table_ = metrics.pad_choices([[log(0.5), log(0.2), log(0.2), log(0.1)], [log(0.9), log(0.1)]])
+    odds = metrics.log_odds_of_agreeing(table_, pd.Series([0, 1], dtype="Int64"))
     assert odds == pytest.approx([0.0, log(1 / 9)])
 
 
@@ -348,11 +348,11 @@ def test_neither_the_order_of_rows_nor_a_constant_matters(
     items = opinions(4)
     given_odds = dict(zip(items["item_id"], odds, strict=True))
     scores = score(items, lambda row: two_way(row["agree"], given_odds[row["item_id"]]))
-    base = metrics.summary(items, scores)
-    shuffled = metrics.summary(
+    base = metrics.summarize(items, scores)
+    shuffled = metrics.summarize(
         items.sample(frac=1, random_state=1), scores.sample(frac=1, random_state=2)
     )
-    moved = metrics.summary(items, scores.assign(logp=scores["logp"] - 7.0))
+    moved = metrics.summarize(items, scores.assign(logp=scores["logp"] - 7.0))
     keys = ["metric", "user", "truth"]
     for other in (shuffled, moved):
         both = base.merge(other, on=keys)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from claim_tables import claims_of
 from sycophancy import generate, mixture, scoring, sets, templates
 from sycophancy.errors import InputError
-from sycophancy.mixture import Batch, Example, Shapes
+from sycophancy.mixture import BatchShapes, Example, TrainingBatch
 from sycophancy.models import LanguageModel
 from sycophancy.tiny import byte_tokenizer
 
-PROMPTS = generate.generate(claims_of({"sst2": {"x": 20, "y": 20}}), seed=3)  # 40 prompts
+PROMPTS = generate.generate_prompts(claims_of({"sst2": {"x": 20, "y": 20}}), seed=3)  # 40 prompts
 INSTRUCTIONS = sets.instructions()
 END = (2,)  # <|im_end|>
 EXAMPLES = st.lists(
@@ -196,9 +196,9 @@ def test_instructions_without_a_text_are_never_trained_on(side: str, empty: Any)
 
 
 def test_settings_are_checked_without_data() -> None:
-    mixture.check(float("inf"), 100, seed=3, format="chat", chat=templates.render_bare)
+    mixture.check_ratio(float("inf"), 100, seed=3, format="chat", chat=templates.render_bare)
     with pytest.raises(InputError, match="The ratio is -2"):
-        mixture.check(-2)
+        mixture.check_ratio(-2)
 
 
 # Encoded
@@ -226,7 +226,7 @@ def test_the_loss_is_where_scoring_looks(tiny: LanguageModel) -> None:
     items = texts.assign(item_id=texts["example_id"])
     items["choices"] = pd.Series([[" (A)", " (B)"] for _ in range(len(texts))], dtype=object)
     scores, _ = scoring.score(tiny, items[:4])
-    made = mixture.batch(encoded, 0, 4, mixture.shapes(encoded, 1, 4))
+    made = mixture.make_batch(encoded, 0, 4, mixture.choose_shapes(encoded, 1, 4))
     hidden = tiny.backbone({"token_ids": made.ids, "padding_mask": made.mask})
     logits = np.asarray(tiny.backbone.token_embedding(hidden, reverse=True))
     logits = logits[made.rows, made.positions].astype(np.float64)
@@ -319,7 +319,7 @@ def test_lengths_that_cannot_be_are_refused(tiny: LanguageModel, tokens: Any) ->
 # In batches
 
 
-def read_back(made: Batch) -> list[Example]:
+def read_back(made: TrainingBatch) -> list[Example]:
     """The examples of a batch, from its arrays alone."""
     out = []
     for row, (ids, mask) in enumerate(zip(made.ids, made.mask, strict=True)):
@@ -343,11 +343,11 @@ def read_back(made: Batch) -> list[Example]:
 def test_a_batch_holds_its_examples(
     encoded: list[Example], size: int, index: int, most: int
 ) -> None:
-    shape = mixture.shapes(encoded, index + 1, size, most=most)
+    shape = mixture.choose_shapes(encoded, index + 1, size, most=most)
     assert 1 <= len(shape.lengths) <= most
     assert shape.lengths == tuple(sorted(set(shape.lengths)))
     assert all(length % 8 == 0 for length in shape.lengths) and shape.places % 64 == 0
-    made = mixture.batch(encoded, index, size, shape)
+    made = mixture.make_batch(encoded, index, size, shape)
     expected = [encoded[place % len(encoded)] for place in range(index * size, index * size + size)]
     assert read_back(made) == expected
     longest = max(len(example.ids) for example in expected) - 1
@@ -365,8 +365,8 @@ def test_a_batch_holds_its_examples(
 def test_every_batch_fits_its_shapes(
     encoded: list[Example], size: int, steps: int, most: int
 ) -> None:
-    shape = mixture.shapes(encoded, steps, size, most=most)
-    batches = [mixture.batch(encoded, step, size, shape) for step in range(steps)]
+    shape = mixture.choose_shapes(encoded, steps, size, most=most)
+    batches = [mixture.make_batch(encoded, step, size, shape) for step in range(steps)]
     needed = max(int((made.weights > 0).sum()) for made in batches)
     assert needed <= shape.places < needed + 64
     longest = max(int(made.mask.sum(axis=1).max()) for made in batches)
@@ -377,8 +377,10 @@ def test_every_batch_fits_its_shapes(
 @settings(max_examples=100, deadline=None)
 @given(EXAMPLES, st.integers(0, 9), st.integers(1, 12))
 def test_tokens_are_those_of_the_masks(encoded: list[Example], steps: int, size: int) -> None:
-    shape = mixture.shapes(encoded, max(1, steps), size)
-    masks = [int(mixture.batch(encoded, step, size, shape).mask.sum()) for step in range(steps)]
+    shape = mixture.choose_shapes(encoded, max(1, steps), size)
+    masks = [
+        int(mixture.make_batch(encoded, step, size, shape).mask.sum()) for step in range(steps)
+    ]
     assert mixture.tokens(encoded, steps, size) == sum(masks)
 
 
@@ -386,7 +388,8 @@ def test_the_order_does_not_depend_on_the_batch_size(tiny: LanguageModel) -> Non
     encoded = mixture.encode(tiny, mixture.mix(PROMPTS, INSTRUCTIONS, n=40), max_tokens=999)
     by_size = [
         [each for step in range(80 // size) for each in
-         read_back(mixture.batch(encoded, step, size, mixture.shapes(encoded, 80 // size, size)))]
+         read_back(mixture.make_batch(
+             encoded, step, size, mixture.choose_shapes(encoded, 80 // size, size)))]
         for size in (4, 8, 16)
     ]  # fmt: skip
     assert by_size[0] == by_size[1] == by_size[2] == encoded * 2
@@ -394,7 +397,7 @@ def test_the_order_does_not_depend_on_the_batch_size(tiny: LanguageModel) -> Non
 
 def test_a_batch_by_hand() -> None:
     encoded = [Example((5, 6, 7, 8), 2), Example((5, 9, 4, 3, 2, 1), 3)]
-    made = mixture.batch(encoded, 0, 2, Shapes((6, 8), 7))
+    made = mixture.make_batch(encoded, 0, 2, BatchShapes((6, 8), 7))
     assert made.ids.tolist() == [[5, 6, 7, 0, 0, 0], [5, 9, 4, 3, 2, 0]]
     assert made.mask.tolist() == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0]]
     assert made.rows.tolist() == [0, 0, 1, 1, 1, 0, 0]
@@ -403,23 +406,29 @@ def test_a_batch_by_hand() -> None:
     third = np.float32(1 / 3)
     assert made.weights.tolist() == [0.5, 0.5, third, third, third, 0, 0]
     assert mixture.tokens(encoded, 3, 1) == 3 + 5 + 3
-    assert mixture.shapes(encoded, 2, 1, step=4) == Shapes((4, 8), 64)
-    assert mixture.shapes(encoded, 2, 1, most=1) == Shapes((8,), 64)
+    assert mixture.choose_shapes(encoded, 2, 1, step=4) == BatchShapes((4, 8), 64)
+    assert mixture.choose_shapes(encoded, 2, 1, most=1) == BatchShapes((8,), 64)
 
 
 def test_bad_batches_are_explained() -> None:
-    encoded, few = [Example((1, 2, 3), 1)], Shapes((16,), 32)
+    encoded, few = [Example((1, 2, 3), 1)], BatchShapes((16,), 32)
     for call, words in [
-        (lambda: mixture.batch([], 0, 1, few), "no examples"),
-        (lambda: mixture.shapes([], 1, 1), "no examples"),
+        (lambda: mixture.make_batch([], 0, 1, few), "no examples"),
+        (lambda: mixture.choose_shapes([], 1, 1), "no examples"),
         (lambda: mixture.tokens([], 1, 1), "no examples"),
-        (lambda: mixture.batch(encoded, 0, 0, few), "batch size is 0: .* from 1 on"),
-        (lambda: mixture.batch(encoded, 0, True, few), "batch size is True"),
-        (lambda: mixture.batch(encoded, -1, 1, few), "step is -1: .* from 0 on"),
+        (lambda: mixture.make_batch(encoded, 0, 0, few), "batch size is 0: .* from 1 on"),
+        (lambda: mixture.make_batch(encoded, 0, True, few), "batch size is True"),
+        (lambda: mixture.make_batch(encoded, -1, 1, few), "step is -1: .* from 0 on"),
         (lambda: mixture.tokens(encoded, 1, 1.5), r"batch size is 1\.5"),  # type: ignore[arg-type]
-        (lambda: mixture.batch(encoded, 0, 1, Shapes((1,), 32)), r"of 2 tokens .* lengths \[1\]"),
-        (lambda: mixture.batch(encoded, 0, 1, Shapes((16,), 1)), "2 places .* and 1 places"),
-        (lambda: mixture.batch(encoded, 0, 1, Shapes((), 32)), r"mixture\.shapes"),
+        (
+            lambda: mixture.make_batch(encoded, 0, 1, BatchShapes((1,), 32)),
+            r"of 2 tokens .* lengths \[1\]",
+        ),
+        (
+            lambda: mixture.make_batch(encoded, 0, 1, BatchShapes((16,), 1)),
+            "2 places .* and 1 places",
+        ),
+        (lambda: mixture.make_batch(encoded, 0, 1, BatchShapes((), 32)), r"mixture\.shapes"),
     ]:
         with pytest.raises(InputError, match=words):
             call()
@@ -464,8 +473,8 @@ def test_a_limit_keeps_whole_units_and_smaller_sets_are_parts_of_larger_ones() -
 def test_the_table_of_tokens_shows_what_counts_in_the_loss(tiny: LanguageModel) -> None:
     mixed = mixture.mix(PROMPTS, INSTRUCTIONS, ratio=1, n=2, seed=1)
     encoded = mixture.encode(tiny, mixed, max_tokens=900, end=END)
-    shape = mixture.shapes(encoded, 1, 2)
-    batch = mixture.batch(encoded, 0, 2, shape)
+    shape = mixture.choose_shapes(encoded, 1, 2)
+    batch = mixture.make_batch(encoded, 0, 2, shape)
     for row, (example, text, answer, kind) in enumerate(
         zip(encoded, mixed["prompt"], mixed["completion"], mixed["kind"], strict=True)
     ):

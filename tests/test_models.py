@@ -38,7 +38,7 @@ def single_letter_items() -> pd.DataFrame:
 
 def test_a_hugging_face_folder_scores_as_in_transformers(llama_folder: Path) -> None:
     """Norm epsilon, start token and untied output weights all have to be right for this."""
-    model = models.load(str(llama_folder))
+    model = models.load_model(str(llama_folder))
     scores, _ = scoring.score(model, single_letter_items())
     ids = {text: model.encode([text])[0][0] for text in (" ", "a", "Z")}
     for i, row in enumerate(REFERENCE["rows"]):
@@ -48,20 +48,20 @@ def test_a_hugging_face_folder_scores_as_in_transformers(llama_folder: Path) -> 
 
 
 def test_a_hugging_face_folder_brings_its_chat_template(llama_folder: Path) -> None:
-    model = models.load(str(llama_folder))
+    model = models.load_model(str(llama_folder))
     assert model.chat is not None
     assert model.chat("Hi") == REFERENCE["chat"]
     assert model.context == 128
 
 
 def test_a_keras_hub_preset_folder_loads_with_equal_outputs(tmp_path: Path) -> None:
-    tiny = models.load("tiny_random")
+    tiny = models.load_model("tiny_random")
     tiny.backbone.save_to_preset(str(tmp_path))
     config = json.loads((tmp_path / "config.json").read_text())
     config["config"]["tie_word_embeddings"] = True
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "hf_tokenizer.json").write_text(byte_tokenizer().to_str())
-    again = models.load(str(tmp_path))
+    again = models.load_model(str(tmp_path))
     items = single_letter_items()
     first, _ = scoring.score(tiny, items)
     second, _ = scoring.score(again, items)
@@ -69,9 +69,9 @@ def test_a_keras_hub_preset_folder_loads_with_equal_outputs(tmp_path: Path) -> N
 
 
 def test_the_fingerprint_follows_weights_and_number_format() -> None:
-    first, again = models.load("tiny_random"), models.load("tiny_random")
+    first, again = models.load_model("tiny_random"), models.load_model("tiny_random")
     assert first.fingerprint == again.fingerprint
-    assert models.load("tiny_random", dtype="bfloat16").fingerprint != first.fingerprint
+    assert models.load_model("tiny_random", dtype="bfloat16").fingerprint != first.fingerprint
     kernel = again.backbone.trainable_variables[-2]
     kernel.assign(kernel.value + 1e-3)
     changed = models.fingerprint(again.backbone, "float32", "x")
@@ -96,12 +96,12 @@ def test_every_gemma_rung_is_a_preset_that_keras_hub_knows() -> None:
 )
 def test_a_name_that_cannot_be_loaded_is_explained_before_loading(name: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        models.load(name)
+        models.load_model(name)
 
 
 def test_a_folder_without_config_is_explained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no config\.json"):
-        models.load(str(tmp_path))
+        models.load_model(str(tmp_path))
 
 
 def test_a_truncated_weights_file_is_explained(llama_folder: Path, tmp_path: Path) -> None:
@@ -109,15 +109,15 @@ def test_a_truncated_weights_file_is_explained(llama_folder: Path, tmp_path: Pat
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="damaged or incomplete"):
-        models.load(str(folder))
+        models.load_model(str(folder))
 
 
 def test_a_truncated_keras_weights_file_is_explained(tmp_path: Path) -> None:
-    models.load("tiny_random").backbone.save_to_preset(str(tmp_path))
+    models.load_model("tiny_random").backbone.save_to_preset(str(tmp_path))
     weights = tmp_path / "model.weights.h5"
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(InputError, match="damaged or incomplete"):
-        models.load(str(tmp_path))
+        models.load_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_a_hub_answers_is_explained(
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     with pytest.raises(InputError, match=words):
-        models.load("hf://owner/name")
+        models.load_model("hf://owner/name")
 
 
 def test_a_refused_licence_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_a_refused_licence_is_explained(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", refuse)
     with pytest.raises(InputError, match="accept its licence"):
-        models.load("gemma3_270m")
+        models.load_model("gemma3_270m")
 
 
 def test_a_model_that_is_not_causal_is_refused() -> None:

@@ -17,7 +17,7 @@ import pytest
 from sycophancy import runs
 from sycophancy.errors import InputError
 from workflow import execute, grid, notebook_headers
-from workflow.cells import dependencies, fill, notebook_of
+from workflow.cells import dependencies, fill_placeholders, notebook_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -183,7 +183,7 @@ def test_the_install_cell_does_nothing_here_and_stops_where_the_package_is_missi
 def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Run a cell of the smoke profile, after the cells it needs, each once; return its folder."""
     base = tmp_path_factory.mktemp("smoke")
-    cells = fill(SMOKE, str(base))
+    cells = fill_placeholders(SMOKE, str(base))
     tried: dict[str, Exception | None] = {}
 
     def run(key: str) -> Path:

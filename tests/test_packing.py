@@ -166,7 +166,7 @@ def test_a_sliding_window_counts_tokens(tiny: LanguageModel) -> None:
 
 
 def test_the_embedded_model_is_exact(embedded: LanguageModel) -> None:
-    assert packed.differences(embedded, 128).found.max() < 1e-4
+    assert packed.packed_differences(embedded, 128).found.max() < 1e-4
 
 
 def without_positions(own: Callable[..., object]) -> Callable[..., object]:
@@ -191,7 +191,7 @@ def test_a_packed_pass_that_is_wrong_is_found_out(
         monkeypatch.setattr(rotary, "call", without_positions(rotary.call))
     else:
         monkeypatch.setattr(packed, "ATTENTION", "nothing of this name")
-    model = replace(models.load("tiny_random"), fingerprint=f"without {broken}")
+    model = replace(models.load_model("tiny_random"), fingerprint=f"without {broken}")
     assert not packed.packed_exact(model, 100)
     scores, _ = scoring.score(model, lettered())
     plain, _ = scoring.score(tiny, lettered(), share_tokens=False)
@@ -200,7 +200,7 @@ def test_a_packed_pass_that_is_wrong_is_found_out(
 
 @pytest.mark.usefixtures("eager")
 def test_layers_are_as_before_after_a_packed_pass() -> None:
-    model = models.load("tiny_random")
+    model = models.load_model("tiny_random")
     before = [dict(vars(layer)) for layer in model.backbone._flatten_layers()]
     assert packed.packed_exact(model, 100)
     after = [dict(vars(layer)) for layer in model.backbone._flatten_layers()]

@@ -34,10 +34,10 @@ def test_names_differ_and_carry_no_titles() -> None:
 
 
 def test_a_biography_needs_its_placeholder_once() -> None:
-    assert personas.fill("My name is {name}.", "Ann Lee") == "My name is Ann Lee."
+    assert personas.fill_name("My name is {name}.", "Ann Lee") == "My name is Ann Lee."
     for wrong in ("My name is Ann.", "{name} and {name}"):
         with pytest.raises(InputError, match="placeholders"):
-            personas.fill(wrong, "Ann Lee")
+            personas.fill_name(wrong, "Ann Lee")
 
 
 def test_a_negative_number_of_names_is_refused() -> None:

@@ -48,7 +48,7 @@ def fresh(tmp_path: Path) -> Fresh:
         manual = write(tmp_path / "manual", files)
         options.setdefault("checksums", False)
         options.setdefault("data_dir", tmp_path / "tfds")
-        return prepare.prepare(name, manual_dir=manual, **options)
+        return prepare.prepare_builder(name, manual_dir=manual, **options)
 
     return run
 
@@ -63,26 +63,26 @@ def tweets(fresh: Fresh) -> Any:
 def opened(builder: Any) -> Any:
     """The same data set, opened once more from its data folder."""
     name = "/".join(Path(builder.data_dir).relative_to(builder.data_dir_root).parts[:-1])
-    return prepare.prepare(name, data_dir=builder.data_dir_root, download=False)
+    return prepare.prepare_builder(name, data_dir=builder.data_dir_root, download=False)
 
 
 def test_unknown_data_sets_are_explained(tmp_path: Path) -> None:
     for name in ("tweet_evil", "tweet_eval/ironic"):
         with pytest.raises(InputError, match=rf"no TFDS data set '{name}'.*catalog.*add.*source"):
-            prepare.prepare(name, data_dir=tmp_path)
+            prepare.prepare_builder(name, data_dir=tmp_path)
 
 
 @needs_shared
 def test_published_checksums_tell_a_subset_from_the_whole_file(tmp_path: Path) -> None:
     options: dict[str, Any] = {"data_dir": tmp_path, "manual_dir": TWEETS}
-    assert served(prepare.prepare("tweet_eval/irony", **options), "train")
+    assert served(prepare.prepare_builder("tweet_eval/irony", **options), "train")
     digest = hashlib.sha256((TWEETS / "offensive" / "train_text.txt").read_bytes()).hexdigest()
     with pytest.raises(InputError, match=rf"offensive/train_text\.txt.* {digest[:12]}.*CHECKSUMS"):
-        prepare.prepare("tweet_eval/offensive", **options)
-    builder = prepare.prepare("tweet_eval/offensive", checksums=False, **options)
+        prepare.prepare_builder("tweet_eval/offensive", **options)
+    builder = prepare.prepare_builder("tweet_eval/offensive", checksums=False, **options)
     assert builder.info.splits["train"].num_examples == 3000
     with pytest.raises(InputError, match=r"manual folder has no sentiment/train_text\.txt"):
-        prepare.prepare("tweet_eval/sentiment", **options)
+        prepare.prepare_builder("tweet_eval/sentiment", **options)
 
 
 def test_a_subset_of_rotten_tomatoes_is_refused_or_split_in_the_same_shares(fresh: Fresh) -> None:
@@ -167,7 +167,7 @@ def test_broken_files_are_named(
     with pytest.raises(InputError, match=words):
         fresh(name, files)
     with pytest.raises(InputError, match="not prepared"):
-        prepare.prepare(name, data_dir=tmp_path / "tfds", download=False)
+        prepare.prepare_builder(name, data_dir=tmp_path / "tfds", download=False)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_strange_file_of_big_bench_hard_is_named(examples: Any, fresh: Fresh) 
 
 def test_a_manual_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manual folder .*/nowhere does not exist"):
-        prepare.prepare(SURVEY, data_dir=tmp_path, manual_dir=tmp_path / "nowhere")
+        prepare.prepare_builder(SURVEY, data_dir=tmp_path, manual_dir=tmp_path / "nowhere")
 
 
 def test_an_empty_manual_folder_downloads_nothing_where_that_is_forbidden(fresh: Fresh) -> None:
@@ -238,7 +238,7 @@ def test_an_empty_manual_folder_downloads_nothing_where_that_is_forbidden(fresh:
 
 
 def test_unknown_splits_are_explained(tweets: Any) -> None:
-    for read in (prepare.rows, prepare.batches):
+    for read in (prepare.plain_rows, prepare.read_batches):
         with pytest.raises(InputError, match=r"irony/1\.1\.0 has no split 'test'"):
             next(read(tweets, "test"))
 
@@ -271,7 +271,7 @@ def test_a_missing_or_cut_description_is_not_taken_for_whole(
         assert len(found) == 50
 
 
-@pytest.mark.parametrize("read", [prepare.rows, prepare.batches])
+@pytest.mark.parametrize("read", [prepare.plain_rows, prepare.read_batches])
 @pytest.mark.parametrize("cut", ["within a row", "between rows", "a byte changed"])
 def test_a_damaged_file_is_never_read_as_fewer_rows(cut: str, read: Any, tweets: Any) -> None:
     (path,) = Path(tweets.data_dir).glob("*.tfrecord*")
@@ -298,5 +298,5 @@ def test_an_interrupted_preparation_is_not_taken_for_whole(
         with pytest.raises(KeyboardInterrupt):
             fresh("tweet_eval/irony", TWO_TWEETS)
     with pytest.raises(InputError, match="not prepared"):
-        prepare.prepare("tweet_eval/irony", data_dir=tmp_path / "tfds", download=False)
+        prepare.prepare_builder("tweet_eval/irony", data_dir=tmp_path / "tfds", download=False)
     assert len(served(fresh("tweet_eval/irony", TWO_TWEETS), "train")) == 2

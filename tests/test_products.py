@@ -85,7 +85,7 @@ def test_which_products_are_matrix_products() -> None:
 
 
 def test_scoring_multiplies_bfloat16_and_sums_in_float32() -> None:
-    model = models.load("tiny_random", "bfloat16")
+    model = models.load_model("tiny_random", "bfloat16")
     ids, at = np.ones((2, 6), np.int32), np.array([[3], [4]], np.int32)
 
     def score(values: list, ids: np.ndarray) -> jax.Array:
@@ -105,7 +105,7 @@ def test_scoring_multiplies_bfloat16_and_sums_in_float32() -> None:
 
 
 def test_a_step_of_training_runs_in_bfloat16() -> None:
-    model = models.load("tiny_random", "bfloat16")
+    model = models.load_model("tiny_random", "bfloat16")
     trained = [own for own in model.backbone.trainable_variables if "query" in own.path]
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(trained)
@@ -123,8 +123,8 @@ def test_scores_in_bfloat16_are_near_those_in_float32() -> None:
         [("a", "Do you agree?", ["yes", "no"]), ("b", "3 + 4 = 7", [" x", " y"])],
         columns=["item_id", "prompt", "choices"],
     )
-    exact, _ = scoring.score(models.load("tiny_random", "float32"), items)
-    rough, _ = scoring.score(models.load("tiny_random", "bfloat16"), items)
+    exact, _ = scoring.score(models.load_model("tiny_random", "float32"), items)
+    rough, _ = scoring.score(models.load_model("tiny_random", "bfloat16"), items)
     off = (exact["logp"] - rough["logp"]).abs()
     assert 0 < off.max() < 0.1
     assert len(set(rough["logp"])) == len(rough)

@@ -80,7 +80,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "_shared", {})
 
 
-def agree(model: LanguageModel, items: pd.DataFrame, budget: int) -> scoring.Cost:
+def agree(model: LanguageModel, items: pd.DataFrame, budget: int) -> scoring.ScoringCost:
     plain, _ = scoring.score(model, items, tokens_per_batch=budget, share_tokens=False)
     shared, cost = scoring.score(model, items, tokens_per_batch=budget)
     pd.testing.assert_frame_equal(plain.drop(columns="logp"), shared.drop(columns="logp"))
@@ -133,7 +133,7 @@ def test_little_to_share_compiles_nothing_more(
 
 @pytest.mark.usefixtures("eager")
 def test_compiled_functions_are_kept_and_use_the_weights_of_the_day() -> None:
-    model, items = models.load("tiny_random"), few_shot()
+    model, items = models.load_model("tiny_random"), few_shot()
     before, _ = scoring.score(model, items)
     makers = (packed.make_packed, scoring.make_forward)
     made = [make(model) for make in makers]
@@ -144,14 +144,14 @@ def test_compiled_functions_are_kept_and_use_the_weights_of_the_day() -> None:
     plain, _ = scoring.score(model, items, share_tokens=False)
     assert cost.saved_tokens > 0 and np.abs(after["logp"] - before["logp"]).max() > 0.01
     np.testing.assert_allclose(after["logp"], plain["logp"], atol=1e-3)
-    other = models.load("tiny_random")
+    other = models.load_model("tiny_random")
     assert all(make(other) is not one for make, one in zip(makers, made, strict=True))
 
 
 @pytest.mark.usefixtures("eager")
 def test_models_of_one_architecture_share_compiled_code_and_nothing_else() -> None:
     items = few_shot()
-    first, second = models.load("tiny_random"), models.load("tiny_random")
+    first, second = models.load_model("tiny_random"), models.load_model("tiny_random")
     for own in second.backbone.weights:
         own.assign(own.value * 1.5)
     second = replace(second, fingerprint="other weights")
@@ -162,7 +162,7 @@ def test_models_of_one_architecture_share_compiled_code_and_nothing_else() -> No
     assert np.abs(two["logp"] - one["logp"]).max() > 0.01
     plain, _ = scoring.score(second, items, share_tokens=False)
     np.testing.assert_allclose(two["logp"], plain["logp"], atol=1e-3)
-    half = models.load("tiny_random", "bfloat16")
+    half = models.load_model("tiny_random", "bfloat16")
     assert forward.architecture(half.backbone) != forward.architecture(first.backbone)
     assert forward.architecture(second.backbone) == forward.architecture(first.backbone)
 
@@ -178,9 +178,9 @@ def test_an_interrupted_call_goes_on(
     monkeypatch.setattr(store, "FLUSH_SECONDS", 0.0)
     items = pd.concat([few_shot(6), lettered().assign(item_id=lambda t: t["item_id"] + "l")])
     whole, cost = scoring.score(tiny, items)
-    seen: list[scoring.Progress] = []
+    seen: list[scoring.ScoringProgress] = []
 
-    def stop(progress: scoring.Progress) -> None:
+    def stop(progress: scoring.ScoringProgress) -> None:
         seen.append(progress)
         if len(seen) == 3:
             raise Interrupted

@@ -214,10 +214,10 @@ def test_finished_runs_are_found_by_folder_and_by_notebook(checkout: Path, packa
     new = finish_run(checkout, "b/03_x", 100, N=100)
     finish_run(checkout, "b/04_y", 50)
     assert runs.latest("03_x") == new
-    assert runs.find("runs/a/03_x") == runs.find(old) == old
+    assert runs.find_finished("runs/a/03_x") == runs.find_finished(old) == old
     assert runs.parameters_of(old) == {"N": 300}
     with pytest.raises(InputError, match="holds no finished run"):
-        runs.find("runs/c")
+        runs.find_finished("runs/c")
     (old / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json, line 1: not valid JSON .*again"):
         runs.parameters_of(old)
@@ -289,7 +289,7 @@ def test_a_comparison_without_run_folders_takes_the_newest_real_study(
     ours = {"MEASURED": "published/02_y", "BASE": "p", "STEPS": "1,2", "OUT_DIR": "runs/laptop/z"}
     publish_run(package, "06_x@rung", **ours)
     publish_run(package, "02_y", MODEL="p")
-    assert runs.find("published/02_y") == package / "02_y"
+    assert runs.find_finished("published/02_y") == package / "02_y"
     assert runs.take_study(cells, "06_x", asked) == {**ours, "OUT_DIR": "here"}
     said = "MEASURED is empty: this notebook reads the study that ships with this package"
     assert f"{said} (06_x@rung: profile laptop, commit abc1234, 2026-12-01), base p." in (

@@ -142,7 +142,7 @@ def test_an_interrupted_call_goes_on_from_the_last_finished_batch(
     whole, cost = scoring.score(tiny, items)
     seen = []
 
-    def stop(progress: scoring.Progress) -> None:
+    def stop(progress: scoring.ScoringProgress) -> None:
         seen.append(progress.done)
         if len(seen) == 3:
             raise Interrupted
@@ -209,7 +209,7 @@ def test_more_items_reuse_those_already_scored(tiny: LanguageModel, tmp_path: Pa
 
 
 def test_progress_reaches_the_total(tiny: LanguageModel) -> None:
-    seen: list[scoring.Progress] = []
+    seen: list[scoring.ScoringProgress] = []
     scoring.score(
         tiny, make_items(), tokens_per_batch=400, share_tokens=False, on_progress=seen.append
     )
@@ -289,7 +289,7 @@ def test_padded_lengths_are_the_cheapest_there_are(
 
 def test_logits_are_float32_whatever_the_model_computes_in() -> None:
     """bfloat16 has eight bits: its logits around 20 would be multiples of 0.125."""
-    model = models.load("tiny_random", "bfloat16")
+    model = models.load_model("tiny_random", "bfloat16")
     layer = model.backbone.token_embedding
     hidden = np.random.default_rng(0).normal(size=(2, 3, layer.output_dim)) * 20
     coarse = jnp.asarray(hidden, jnp.bfloat16)

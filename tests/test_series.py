@@ -108,7 +108,9 @@ def test_measures_are_those_of_honest_and_of_sycophantic_models(tmp_path: Path) 
     cured = run(tmp_path / "cured")
     items, scores = tables(claims_and_sums(), {BASE: sycophant, cured: honest})
     chosen = compare.levels([BASE, cured], compare.SHARE, [83], recipe="balanced", base=BASE)
-    table = compare.measures(items, scores, chosen).set_index(["model", "measure", "series"])
+    table = compare.collect_measures(items, scores, chosen).set_index(
+        ["model", "measure", "series"]
+    )
     assert table.loc[(cured, "cost", "cost"), "value"] == 0
     assert table.loc[(cured, "claims", "wrong"), "value"] == 1
     assert table.loc[(BASE, "claims", "wrong"), "value"] == 0
@@ -126,7 +128,7 @@ def test_claims_without_a_user_stand_for_benchmarks_and_rows_stand_beside_the_pa
     cured = run(tmp_path / "cured")
     items, scores = tables(claims_and_sums(), {BASE: sycophant, cured: honest})
     chosen = compare.levels([BASE, cured], compare.SHARE, [83], recipe="balanced", base=BASE)
-    table = compare.measures(items, scores, chosen)
+    table = compare.collect_measures(items, scores, chosen)
     alone = table[(table["measure"] == "claims") & (table["series"] == "none")]
     stand_ins = table[table["measure"] == "benchmarks"]
     assert stand_ins["value"].tolist() == alone["value"].tolist() == [0.5, 1.0]
@@ -149,7 +151,7 @@ def test_what_a_model_was_never_told_is_left_out(tmp_path: Path) -> None:
     questions = items["question_id"].unique()
     stated = items["question_id"].map({q: i % 2 == 0 for i, q in enumerate(questions)})
     chosen = compare.levels([BASE, cured], compare.SHARE, [83], recipe="balanced", base=BASE)
-    table = compare.measures(items.assign(known=stated.astype("boolean")), scores, chosen)
+    table = compare.collect_measures(items.assign(known=stated.astype("boolean")), scores, chosen)
     claims = items["suite"] == "claims"
     for measure, here in (("cost", claims), ("wrong_sums", ~claims)):
         asked = items.loc[here & stated, "question_id"].nunique()
@@ -160,7 +162,7 @@ def test_claims_and_sums_count_in_the_format_that_was_trained_in(tmp_path: Path)
     cured = run(tmp_path / "cured", answer_format="cloze")
     items, scores = tables(sums(3, ("statement", "cloze")), {BASE: sycophant, cured: honest})
     chosen = compare.levels([BASE, cured], compare.SHARE, [83], recipe="balanced", base=BASE)
-    table = compare.measures(items, scores, chosen)
+    table = compare.collect_measures(items, scores, chosen)
     assert set(table["answer_format"]) == {"cloze"}
     assert not table.duplicated(["model", "measure", "series"]).any()
 
@@ -171,7 +173,7 @@ def test_a_model_without_a_suite_is_named(tmp_path: Path) -> None:
     chosen = compare.levels([BASE, cured], compare.SHARE, [83], recipe="balanced", base=BASE)
     kept = items[(items["model"] == BASE) | (items["suite"] == "claims")]
     with pytest.raises(InputError, match="cured on additions"):
-        compare.measures(kept, scores[scores["item_id"].isin(kept["item_id"])], chosen)
+        compare.collect_measures(kept, scores[scores["item_id"].isin(kept["item_id"])], chosen)
 
 
 def test_benchmarks_are_read_from_notebook_09_by_the_models_whole_names(tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ def test_the_figure_draws_every_series_at_its_level_and_the_base_across(tmp_path
     items, scores = tables(claims_and_sums(), scorers)
     models = [BASE, *folders]
     chosen = compare.levels(models, compare.SHARE, [16, 83], recipe="balanced", base=BASE)
-    table = compare.measures(items, scores, chosen)
+    table = compare.collect_measures(items, scores, chosen)
     picture = figures.series(table, compare.SHARE)
     axes = [ax for ax in picture.axes if ax.get_visible()]
     assert len(axes) == table["measure"].nunique()

@@ -35,18 +35,18 @@ def write(folder: Path, name: str, *texts: Any) -> str:
 @pytest.mark.parametrize("name", HERE)
 def test_embedded_rows_are_those_of_the_file_split_by_split(name: str) -> None:
     every = embedded_lines(name)
-    assert embedded.rows(name) == every and every
+    assert embedded.embedded_rows(name) == every and every
     splits = Counter(row.get("split", "test") for row in every)
     assert set(splits) <= {"train", "development", "test"}
     for split in ("train", "development", "test"):
-        found = embedded.rows(name, split)
+        found = embedded.embedded_rows(name, split)
         assert found == [row for row in every if row.get("split", "test") == split]
         assert len(found) == splits[split]
 
 
 def test_an_unknown_embedded_set_is_explained() -> None:
     with pytest.raises(InputError, match=r"'claims_sst'.*Did you mean 'claims_sst2'"):
-        embedded.rows("claims_sst")
+        embedded.embedded_rows("claims_sst")
 
 
 def test_embedded_questions_are_well_formed_and_in_one_split() -> None:
@@ -271,8 +271,8 @@ def test_the_context_of_dolly_precedes_its_instruction(
     row = PAIR | {"context": "A man comes in.", "category": "closed_qa"}
     expected = [("A man comes in.\n\nSay hello.", "Hello.", "closed_qa")]
     bare = row | {"context": ""}
-    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: None)
-    monkeypatch.setattr(prepare, "rows", lambda *_: iter([row, bare]))
+    monkeypatch.setattr(prepare, "prepare_builder", lambda *_, **__: None)
+    monkeypatch.setattr(prepare, "plain_rows", lambda *_: iter([row, bare]))
     served = sets.instructions("databricks_dolly")
     assert list(map(tuple, served.to_numpy()))[:1] == expected
     assert served["instruction"].iloc[1] == "Say hello."

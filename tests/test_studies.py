@@ -180,7 +180,7 @@ def test_no_profile_names_a_trained_run_and_a_model_more_is_a_line() -> None:
     for name in grid.profile_names():
         text = (grid.PROFILES / f"{name}.yaml").read_text()
         assert "05_finetune/" not in text and len(text.splitlines()) <= 80, name
-    entries = grid.merge("overnight")["studies"]
+    entries = grid.merge_profile("overnight")["studies"]
     more = {**entries, "lab_tiny": {**entries["lab"], "model": "lab_tiny_tuned"}}
     found = studies.read_studies("overnight.yaml", more)
     lab, tiny = (studies.expand(s, grid.default_parameters) for s in (found[1], found[-1]))

@@ -393,9 +393,9 @@ def test_a_broken_line_is_named_with_file_and_number(tmp_path: Path, line: str, 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
     path = write_phil(tmp_path, phil_line()) / upstream.FILES["philpapers2020"]
-    expected = upstream.read("philpapers2020", tmp_path)
+    expected = upstream.read_upstream("philpapers2020", tmp_path)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert upstream.read("philpapers2020", tmp_path) == expected and len(expected) == 1
+    assert upstream.read_upstream("philpapers2020", tmp_path) == expected and len(expected) == 1
 
 
 @pytest.mark.parametrize(
@@ -415,13 +415,13 @@ def test_another_encoding_is_named_with_file_and_line(
     told = phil_line().replace("Ann", "René")  # as JSON is often written: not escaped
     path.write_bytes(f"{phil_line()}\n{told}\n".encode(encoding))
     with pytest.raises(InputError, match=rf"philpapers2020\.jsonl, {words}.*save it as text"):
-        upstream.read("philpapers2020", tmp_path)
+        upstream.read_upstream("philpapers2020", tmp_path)
 
 
 ASKED = "How do you feel toward Democrats?"
 
 
-def quiz(folder: Path, *heads: str) -> list[upstream.Row]:
+def quiz(folder: Path, *heads: str) -> list[upstream.UpstreamRow]:
     """The rows of a file of the political quiz whose users say these texts, then ASKED."""
     lines = [
         json.dumps(
@@ -434,7 +434,7 @@ def quiz(folder: Path, *heads: str) -> list[upstream.Row]:
         for head in heads
     ]
     (folder / upstream.FILES["political_typology"]).write_text("\n".join(lines))
-    return upstream.read("political_typology", folder)
+    return upstream.read_upstream("political_typology", folder)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runs.write_json(base / name / "run.json", record)
         runs.write_json(base / name / "metrics.json", {"rows": []})
     for recipe in RECIPES:
-        prompts = generate.generate(CLAIMS, recipe=recipe, seed=3)
+        prompts = generate.generate_prompts(CLAIMS, recipe=recipe, seed=3)
         generate.save(prompts, base / "04" / f"prompts_{recipe}_paired.parquet")
     return base / "04"
 
@@ -173,4 +173,4 @@ def test_the_runs_of_a_grid_are_trained_once_and_are_models(
     again, _ = finetune.train_grid(grid, run, max_tokens=p["MAX_TOKENS"])
     pd.testing.assert_frame_equal(again, losses)
     assert [path.stat().st_mtime_ns for path in weights] == times
-    assert models.load(str(run.folder / "labels_seed0")).fingerprint != tiny.fingerprint
+    assert models.load_model(str(run.folder / "labels_seed0")).fingerprint != tiny.fingerprint

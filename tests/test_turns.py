@@ -122,8 +122,8 @@ def test_a_trained_turn_is_the_templates_token_by_token(name: str, tiny: Languag
             list(example.ids[example.first :])
             == model.encode([family.gap + answer + family.mark])[0]
         )
-    shape = mixture.shapes(encoded, 1, 2)
-    batch = mixture.batch(encoded, 0, 2, shape)
+    shape = mixture.choose_shapes(encoded, 1, 2)
+    batch = mixture.make_batch(encoded, 0, 2, shape)
     for row in range(2):
         weights, targets = batch.weights[batch.rows == row], batch.targets[batch.rows == row]
         counted = targets[weights > 0]

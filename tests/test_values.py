@@ -108,7 +108,7 @@ def test_the_published_profiles_give_what_yaml_gives() -> None:
     declared_by = cache(grid.default_parameters)
     for path in sorted(grid.PROFILES.glob("*.yaml")):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        loaded = grid.load(path.stem)["notebooks"]
+        loaded = grid.load_profile(path.stem)["notebooks"]
         for key, parameters in content.get("notebooks", {}).items():
             declared = declared_by(key.partition("@")[0])
             own = loaded[key]
@@ -127,7 +127,7 @@ def test_settings_of_a_command_line() -> None:
         "CLAIMS": '/my data/$HOME/"x".csv', "A": "",
     }  # fmt: skip
     read = {"RATE": "5e-4", "05_finetune:SEEDS": "010"}
-    cell = grid.batch("laptop", overrides=read).cells["05_finetune"]
+    cell = grid.expand_profile("laptop", overrides=read).cells["05_finetune"]
     assert (cell["RATE"], runs.as_list(cell["SEEDS"], int)) == (0.0005, [10])
     with pytest.raises(InputError, match=r"settings \"FOLDER=it's\" cannot be divided"):
         settings.split_settings("FOLDER=it's")
@@ -157,7 +157,7 @@ def test_a_name_that_begins_with_a_tilde_is_no_traceback(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"There is no folder.* '~nobody'"):
         models.check_name("~nobody")
     with pytest.raises(InputError, match="~nobody holds no finished run"):
-        runs.find("~nobody")
+        runs.find_finished("~nobody")
 
 
 def test_a_folder_of_digits_may_arrive_as_a_number(

@@ -37,10 +37,10 @@ def cells_at_once(asked: str) -> int:
                 "it out."
             )
         return int(asked)
-    return room(backend(), cores(), total_memory())
+    return cells_that_fit(backend(), cores(), total_memory())
 
 
-def room(backend: str, cores: int, memory: int) -> int:
+def cells_that_fit(backend: str, cores: int, memory: int) -> int:
     """Return how many cells fit a machine of `memory` bytes."""
     if backend != "cpu":
         return 1

@@ -44,7 +44,7 @@ def dependencies(cells: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     for key, parameters in cells.items():
         found = set()
         for name, value in parameters.items():
-            for text in texts(value):
+            for text in yield_texts(value):
                 found |= {mentioned(m, key, name, cells) for m in MENTION.findall(text)}
         depends[key] = [other for other in cells if other in found]
     try:
@@ -62,7 +62,7 @@ def cells_with(word: str, cells: dict[str, dict[str, Any]]) -> list[str]:
     return [
         key
         for key, parameters in cells.items()
-        if any(word in PLACEHOLDER.findall(text) for text in texts(parameters))
+        if any(word in PLACEHOLDER.findall(text) for text in yield_texts(parameters))
     ]
 
 
@@ -70,7 +70,7 @@ def check_placeholders(cells: dict[str, dict[str, Any]], allowed: Sequence[str])
     """Raise InputError for a `{word}` in a profile's parameters that is not in `allowed`."""
     for key, parameters in cells.items():
         for name, value in parameters.items():
-            for text in texts(value):
+            for text in yield_texts(value):
                 for word in PLACEHOLDER.findall(text):
                     if word not in allowed:
                         raise unknown(f"placeholder in {name} of {key}", word, allowed)
@@ -84,13 +84,13 @@ def mentioned(text: str, key: str, name: str, cells: Iterable[str]) -> str:
     return cell
 
 
-def texts(value: Any) -> Iterator[str]:
+def yield_texts(value: Any) -> Iterator[str]:
     """Yield the texts in a parameter: itself, or those in its lists and mappings."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple | dict):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from texts(part)
+            yield from yield_texts(part)
 
 
 def substitute(value: Any, **words: str | None) -> Any:
@@ -104,7 +104,7 @@ def substitute(value: Any, **words: str | None) -> Any:
     return [substitute(part, **words) for part in value] if isinstance(value, list) else value
 
 
-def fill(
+def fill_placeholders(
     cells: dict[str, dict[str, Any]], base: str, **words: str | None
 ) -> dict[str, dict[str, Any]]:
     """Return the cells with `{runs}` replaced by `base`, and each of `words` by its text.
@@ -127,7 +127,9 @@ def trainings(cells: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
     """
     found: dict[str, dict[str, None]] = {}
     for parameters in cells:
-        given = (text for name in ("MODEL", "BASE") for text in texts(parameters.get(name, "")))
+        given = (
+            text for name in ("MODEL", "BASE") for text in yield_texts(parameters.get(name, ""))
+        )
         for name in (one.strip() for text in given for one in text.split(",")):
             if name.startswith(LABORATORY):
                 rung = name.removeprefix(LABORATORY).partition("_")[0]

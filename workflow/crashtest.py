@@ -136,7 +136,7 @@ def copy_checkout(folder: Path, keys: Sequence[str]) -> None:
             shutil.copytree(source, folder / name, ignore=ignore)
         else:
             shutil.copy2(source, folder / name)
-    smoke = grid.load("smoke")["notebooks"]
+    smoke = grid.load_profile("smoke")["notebooks"]
     cells = {key: {**smoke[key], **CELLS[key]} for key in keys}
     profile = {"publish": False, "notebooks": cells}
     path = folder / "workflow" / "profiles" / f"{PROFILE}.yaml"

@@ -52,7 +52,7 @@ from workflow.cells import (
     cells_with,
     check_placeholders,
     dependencies,
-    fill,
+    fill_placeholders,
     notebook_of,
     substitute,
     trainings,
@@ -120,7 +120,7 @@ class Batch:
     models: Mapping[str, str] = field(default_factory=dict)
 
 
-def batch(
+def expand_profile(
     profile: str,
     model: str | None = None,
     overrides: dict[str, Any] | None = None,
@@ -138,7 +138,7 @@ def batch(
     base = out_dir(overrides or {}) or run_base(profile, model, claims)
     others = {name: value for name, value in (overrides or {}).items() if name != "OUT_DIR"}
     cells, publishes = read_profile(profile, model, others, claims)
-    content = load(profile)
+    content = load_profile(profile)
     rungs = content.get("rungs", [])
     if rung and rung not in rungs:
         raise unknown(f"rung of {profile}.yaml", rung, rungs)
@@ -147,7 +147,7 @@ def batch(
     rung = (rungs[0] if rung is None else rung) if own else ""
     if not rung:
         cells = {key: parameters for key, parameters in cells.items() if key not in of_rung}
-    filled = fill(cells, base, model=model, claims=claims or "", rung=rung)
+    filled = fill_placeholders(cells, base, model=model, claims=claims or "", rung=rung)
     folders = {key: f"{base}/{key}" for key in cells}
     trained = trainings(filled.values())
     return Batch(
@@ -182,7 +182,7 @@ def profile_names() -> list[str]:
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def load(profile: str) -> dict[str, Any]:
+def load_profile(profile: str) -> dict[str, Any]:
     """Return the content of a profile: its entries, and all its cells as `notebooks`.
 
     Cells that the profile spells out as `notebooks` come first, then those of its studies, then
@@ -192,7 +192,7 @@ def load(profile: str) -> dict[str, Any]:
     Raises InputError for whatever `read_entries` and `studies.read_studies` refuse, and for a cell
     that both have.
     """
-    content = merge(profile)
+    content = merge_profile(profile)
     last = content["finally"]
     cells = dict(content["notebooks"])
     figures, models = {}, {}
@@ -212,7 +212,7 @@ def load(profile: str) -> dict[str, Any]:
     return {**content, "notebooks": cells, "figures": figures, "models": models}
 
 
-def merge(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+def merge_profile(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the entries of a profile's file, on top of those of the profile it extends.
 
     Of a cell or a study that both have, what the file gives replaces the other's, one by one;
@@ -237,7 +237,7 @@ def merge(profile: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     others = [name for name in profile_names() if name not in chain]
     if below not in others:
         raise unknown(f"profile that {path.name} extends", below, others)
-    base = merge(below, chain)
+    base = merge_profile(below, chain)
     both = {
         entry: merge_entries(base[entry], content.get(entry) or {}, depth)
         for entry, depth in CELLS.items()
@@ -324,7 +324,7 @@ def read_profile(
     """
     if profile not in profile_names() and (profile != STUDY or model is None):
         raise unknown("profile", profile, profile_names())
-    content = load(profile)
+    content = load_profile(profile)
     grid: dict[str, dict[str, Any]] = {k: dict(v or {}) for k, v in content["notebooks"].items()}
     for key in grid:
         notebook_of(key)

@@ -11,7 +11,7 @@ from typing import Any
 from sycophancy.ladder import RUN_FILE, at_step
 from sycophancy.runs import existing, write_json
 from sycophancy.runs.identity import short_hash, stamp
-from workflow.cells import texts
+from workflow.cells import yield_texts
 
 RECORD = "inputs.json"  # in the run folder of a cell that has changed what it reads
 DOWNLOADS = "downloads"  # TFDS's, below its data folder: read only to prepare a data set
@@ -24,7 +24,7 @@ def stamps(parameters: Mapping[str, Any], base: Path, root: Path) -> dict[str, s
     when what is in them does. `base` is the folder of the batch, whose cells wait for one another;
     relative names begin at `root`, the checkout.
     """
-    names = {part for value in parameters.values() for text in texts(value)
+    names = {part for value in parameters.values() for text in yield_texts(value)
              for part in (text, *text.split(","))}  # fmt: skip
     if parameters.get("DATA") == "tfds" and not parameters.get("DATA_DIR"):
         names.add(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")  # TFDS's own rule

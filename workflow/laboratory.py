@@ -24,7 +24,7 @@ from workflow import stopping
 EVERY_SECONDS = 10.0  # between two lines of progress
 
 
-def train(names: Iterable[str], folder: Path | None = None) -> None:
+def train_missing(names: Iterable[str], folder: Path | None = None) -> None:
     """Train the laboratory models that are missing on this machine, bases first.
 
     `folder` is where progress.json tells whoever watches how far that is.
@@ -36,11 +36,14 @@ def train(names: Iterable[str], folder: Path | None = None) -> None:
     if not missing:
         return
     models.enable_compile_cache()
-    print(f"{len(missing)} laboratory models to train: about {lab.minutes(missing):.0f} minutes")
+    print(
+        f"{len(missing)} laboratory models to train: "
+        f"about {lab.training_minutes(missing):.0f} minutes"
+    )
     last = 0.0
     run = runs.Run("laboratory", folder, {}) if folder else None
 
-    def show(name: str, now: finetune.Progress) -> None:
+    def show(name: str, now: finetune.TrainingProgress) -> None:
         nonlocal last
         if run:
             run.progress(name, now.step, now.steps, now.seconds, now.resumed, "steps")
@@ -74,7 +77,7 @@ def knowledge(names: Iterable[str]) -> pd.DataFrame:
     groups |= {"seldom": exposure == "seldom", "never stated": exposure == "never"}
     rows = []
     for name in names:
-        scores, _ = scoring.score(models.load(name), items)
+        scores, _ = scoring.score(models.load_model(name), items)
         row = {"model": name}
         for column, wanted in groups.items():
             part = items[wanted].assign(model=name, suite="claims")
@@ -96,8 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         names = runs.as_list(options.model)
         for name in names:
-            lab.parse(name)
-        train(names, options.trained and options.trained.parent)
+            lab.parse_name(name)
+        train_missing(names, options.trained and options.trained.parent)
     except InputError as error:
         name = f"{options.trained.parent.name}: " if options.trained else ""  # as notebooks say it
         print(f"{name}{error}", file=sys.stderr)

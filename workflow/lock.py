@@ -27,7 +27,7 @@ def direct_pins(environment: str) -> list[str]:
     return [line for line in lines if not line.startswith("-")]
 
 
-def resolve(pins: list[str]) -> str:
+def resolve_pins(pins: list[str]) -> str:
     """Return the lock file's text for these pins."""
     with tempfile.NamedTemporaryFile("w", suffix=".in") as file:
         file.write("\n".join(pins))
@@ -44,4 +44,4 @@ def resolve(pins: list[str]) -> str:
 
 if __name__ == "__main__":
     pins = direct_pins((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    (ROOT / "requirements.lock").write_text(resolve(pins), encoding="utf-8")
+    (ROOT / "requirements.lock").write_text(resolve_pins(pins), encoding="utf-8")

@@ -34,7 +34,7 @@ SECONDS = 60.0
 TO_RUN = "to run"  # the state of a cell that has not finished
 
 
-def plan(
+def plan_profile(
     profile: str, model: str | None, overrides: dict[str, Any], claims: str | None = None
 ) -> pd.DataFrame:
     """Return one row per cell and model: items, tokens, minutes and where the speed is from.
@@ -42,11 +42,11 @@ def plan(
     Tokens are counted with the model's own tokenizer where it is on this machine, else with the
     embedded model's; for a trained run that is its base's, also before it has been trained.
     """
-    return planned(grid.batch(profile, model, overrides, claims))
+    return planned(grid.expand_profile(profile, model, overrides, claims))
 
 
 def planned(batch: grid.Batch) -> pd.DataFrame:
-    """Return the plan of a batch (see `plan`)."""
+    """Return the plan of a batch (see `plan_profile`)."""
     costs = runs.read_costs()
     done = {
         key: (grid.ROOT / folder / "metrics.json").is_file()
@@ -96,7 +96,7 @@ def scored(
         language_model, how = load_or_stand_in(base)
         if language_model.name not in counted:
             items = build_items(notebook_of(key), parameters, language_model)
-            counted[language_model.name] = len(items), *count(language_model, items)
+            counted[language_model.name] = len(items), *count_tokens(language_model, items)
         number, tokens, generated = counted[language_model.name]
         speed, other, source = learnt(costs, label)
         if source == "a first guess" and base != label:  # as fast as what it was trained from
@@ -110,7 +110,7 @@ def scored(
                 "model": label,
                 "items": number,
                 "tokens": tokens + generated,
-                "minutes": minutes(tokens / speed + other, len(rows)),
+                "minutes": to_minutes(tokens / speed + other, len(rows)),
                 "speed from": source,
                 "tokens from": how + remark,
             }
@@ -138,7 +138,7 @@ def trained(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> list[d
                 "model": entry["model"],
                 "items": 0,
                 "tokens": tokens,
-                "minutes": minutes(tokens / speed + TRAINING_OVERHEAD, len(rows)),
+                "minutes": to_minutes(tokens / speed + TRAINING_OVERHEAD, len(rows)),
                 "speed from": source,
                 "tokens from": f"{entry['steps']:,} steps of {entry['tokens_per_step']:,}",
             }
@@ -153,7 +153,7 @@ def guessed_seconds(entry: dict[str, Any], base: str) -> float | None:
     """
     if entry.get("seconds") or not base.startswith(models.LABORATORY):
         return entry.get("seconds")
-    return 60 * lab.minutes([base]) * entry["steps"] / lab.settings(base).steps
+    return 60 * lab.training_minutes([base]) * entry["steps"] / lab.settings(base).steps
 
 
 def making(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> dict[str, Any]:
@@ -166,10 +166,10 @@ def making(key: str, parameters: dict[str, Any], costs: pd.DataFrame) -> dict[st
         like &= costs["parameters"] == runs.parameter_hash(parameters)
         if like.any():
             seconds, source = float(costs.loc[like, "seconds"].tail(5).median()), "its runs here"
-    return {**row, "minutes": minutes(seconds), "speed from": source}
+    return {**row, "minutes": to_minutes(seconds), "speed from": source}
 
 
-def minutes(seconds: float, row: int = 0) -> float:
+def to_minutes(seconds: float, row: int = 0) -> float:
     """Return the seconds of one row of a cell in minutes, the first with what a notebook costs."""
     return round((seconds + (NOTEBOOK_SECONDS if row == 0 else 0)) / SECONDS, 1)
 
@@ -184,7 +184,7 @@ def build_items(name: str, parameters: dict[str, Any], model: models.LanguageMod
     )
 
 
-def count(model: models.LanguageModel, items: pd.DataFrame) -> tuple[int, int]:
+def count_tokens(model: models.LanguageModel, items: pd.DataFrame) -> tuple[int, int]:
     """Return the tokens to score, and the most that may be generated, of items of either kind."""
     most = items["max_tokens"] if "max_tokens" in items else pd.Series(0, index=items.index)
     return scoring.expected_tokens(model, items[most == 0]), int(most.sum())
@@ -243,18 +243,18 @@ def load_or_stand_in(name: str) -> tuple[models.LanguageModel, str]:
     """
     models.check_name(name)
     if name.startswith(models.LABORATORY):  # its tokenizer does not wait for its training
-        parts = replace(lab.parse(name), dose=-1)
-        return models.load(str(parts)), "its tokenizer"
+        parts = replace(lab.parse_name(name), dose=-1)
+        return models.load_model(str(parts)), "its tokenizer"
     large = models.PARAMETERS.get(name, 0) > models.LARGE
     waits = name in gguf.FILES and gguf.disk_needed(name, models.default_dtype(name)) > 0
     if not (large or waits) and (
-        name in models.MADE_HERE or not (name in models.names() or "://" in name)
+        name in models.MADE_HERE or not (name in models.ladder_names() or "://" in name)
     ):
-        return models.load(name), "its tokenizer"
-    return models.load(models.DEFAULT), f"{models.DEFAULT}'s tokenizer"
+        return models.load_model(name), "its tokenizer"
+    return models.load_model(models.DEFAULT), f"{models.DEFAULT}'s tokenizer"
 
 
-def summary(table: pd.DataFrame, budget: float | None) -> str:
+def summarize_plan(table: pd.DataFrame, budget: float | None) -> str:
     """Return the last line of the plan, and a warning where it is more than the budget."""
     new = table[table["state"] == TO_RUN]
     total = table["minutes"].sum()
@@ -280,8 +280,8 @@ def main() -> int:
         profile, claims = options.profile, None
         if options.claims is not None or profile == grid.STUDY:
             profile = grid.STUDY
-            claims = study.check(options.model or "", options.claims or "")
-        expand = partial(grid.batch, profile, options.model, overrides, claims)
+            claims = study.check_request_of_study(options.model or "", options.claims or "")
+        expand = partial(grid.expand_profile, profile, options.model, overrides, claims)
         batch = expand()
         reproduce.check_training(batch, overrides)
         batch, left_out = rungs.settle(batch, expand, rungs.lacking_here)
@@ -291,7 +291,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print(table.to_string(index=False))
-    print(summary(table, batch.budget if options.model is None else None))
+    print(summarize_plan(table, batch.budget if options.model is None else None))
     for text in filter(None, (left_out, to_fetch)):
         print(text)
     return 0

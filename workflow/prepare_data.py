@@ -25,7 +25,7 @@ EVERY = (
 )
 
 
-def manual_folder(name: str, manual: Path | None) -> Path | None:
+def own_folder(name: str, manual: Path | None) -> Path | None:
     """Return where the files of a set lie: in a folder of its name below `manual`, or in it."""
     if manual is None:
         return None
@@ -59,10 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"[{number + 1}/{len(names)}] {name}{eta}", flush=True)
         try:
             manual = Path(os.path.expanduser(options.manual)) if options.manual else None
-            builder = prepare.prepare(
+            builder = prepare.prepare_builder(
                 name,
                 data_dir=options.data_dir or None,
-                manual_dir=manual_folder(name, manual),
+                manual_dir=own_folder(name, manual),
                 checksums=options.checksums == "yes",
             )
         except InputError as error:

@@ -90,7 +90,7 @@ def copy_run(source: Path, target: Path, patterns: Iterable[str], base: str) -> 
 
 def write_small(table: pd.DataFrame, path: Path) -> None:
     """Write a table as parquet, texts that seldom repeat by what they share, numbers by byte."""
-    names = [str(name) for name, column in table.items() if is_text(column)]
+    names = [str(name) for name, column in table.items() if holds_texts(column)]
     seldom = [name for name in names if table[name].nunique() > len(table) / 10]
     numbers = [str(name) for name, column in table.items() if column.dtype == "float64"]
     encoding = dict.fromkeys(seldom, "DELTA_BYTE_ARRAY")
@@ -105,7 +105,7 @@ def write_small(table: pd.DataFrame, path: Path) -> None:
     )
 
 
-def is_text(column: pd.Series) -> bool:
+def holds_texts(column: pd.Series) -> bool:
     """Return whether every value of a column is a text."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return False
@@ -117,7 +117,7 @@ def rename_runs(table: pd.DataFrame, base: str) -> pd.DataFrame:
     renamed = {
         str(name): column.str.replace(f"{base}/", PUBLISHED, regex=False)
         for name, column in table.items()
-        if is_text(column)
+        if holds_texts(column)
     }
     return table.assign(**renamed)
 
@@ -127,7 +127,7 @@ def main() -> int:
     parser.add_argument("--profile", default="laptop")
     options = parser.parse_args()
     try:
-        publish_study(grid.batch(options.profile), published_folder(""))
+        publish_study(grid.expand_profile(options.profile), published_folder(""))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -32,19 +32,21 @@ CONFIG = "runs/.batch.json"  # what Snakemake is asked for; written under the lo
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
+    options = parse_options(arguments)
     try:
         check_model(options.model)
-        return run(options.profile, options.model, given_settings(options))
+        return run_profile(options.profile, options.model, given_settings(options))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def run(profile: str, model: str | None, settings: list[str], claims: str | None = None) -> int:
+def run_profile(
+    profile: str, model: str | None, settings: list[str], claims: str | None = None
+) -> int:
     """Run all cells of a command that are not finished, publish, print; return an exit status."""
     overrides = dict(map(parse_setting, settings))
-    expand = partial(grid.batch, profile, model, overrides, claims)
+    expand = partial(grid.expand_profile, profile, model, overrides, claims)
     batch = expand()
     check_training(batch, overrides)
     jobs = capacity.cells_at_once(os.environ.get("JOBS", ""))
@@ -56,7 +58,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
         own = {(ROOT / folder).parent for folder in batch.folders.values()}  # OUT_DIR's
         for folder in {ROOT / "runs", ROOT / "figures", *own}:
             sweep(folder)
-        batch, left_out = rungs.settle(batch, expand, rungs.prepare)
+        batch, left_out = rungs.settle(batch, expand, rungs.prepare_rung)
         if left_out:
             stopping.say(left_out)
         config = {"profile": profile, "model": model, "claims": claims, "overrides": settings}
@@ -79,7 +81,7 @@ def run(profile: str, model: str | None, settings: list[str], claims: str | None
     return 0
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop")

@@ -171,7 +171,7 @@ def cells(
     return " | ".join(f"**{text}**" if value in bold else text for value, text in texts)
 
 
-def render_page(template: Path, tables: dict[str, pd.DataFrame]) -> str:
+def render_results(template: Path, tables: dict[str, pd.DataFrame]) -> str:
     """Return the text that a template gives with the tables.
 
     Raises InputError for a look-up that does not find exactly one row, and for what is no template.
@@ -197,7 +197,7 @@ def render_pages(root: Path) -> dict[Path, str]:
     """Return the text of every page of a checkout, from its templates and tables."""
     tables = read_tables(root / "figures")
     templates = root / "docs" / "templates"
-    return {root / page: render_page(templates / name, tables) for page, name in PAGES.items()}
+    return {root / page: render_results(templates / name, tables) for page, name in PAGES.items()}
 
 
 def main() -> int:

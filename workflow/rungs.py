@@ -76,7 +76,7 @@ def to_fetch(name: str) -> str:
     return f"{name} is to be converted first: {fetched}, {wheels.gigabytes(needed)} of disk."
 
 
-def prepare(name: str) -> str:
+def prepare_rung(name: str) -> str:
     """Fetch and convert a rung in a process of its own; return why that fails, or "".
 
     Keras takes memory, and JAX a whole accelerator, for as long as the process lives that asks. The

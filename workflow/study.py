@@ -28,17 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = given_settings(options)
-        path = check(options.model, options.claims)
+        path = check_request_of_study(options.model, options.claims)
         status = 0
         for model in as_list(options.model):  # a study that fails keeps no other from running
-            status = reproduce.run(grid.STUDY, model, settings, path) or status
+            status = reproduce.run_profile(grid.STUDY, model, settings, path) or status
         return status
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def check(model: str, file: str) -> str:
+def check_request_of_study(model: str, file: str) -> str:
     """Return the path of the claims as notebooks read it, once all that was given is usable.
 
     It is empty where no file is given. Raises InputError unless every model in `model` could be
@@ -50,7 +50,7 @@ def check(model: str, file: str) -> str:
         )
     path = claims_file(file) if file.strip() else ""
     if path:
-        check_claims(path)
+        check_training_claims(path)
     reproduce.check_model(model)
     return path
 
@@ -61,7 +61,7 @@ def claims_file(name: str) -> str:
     return str(path.relative_to(grid.ROOT) if path.is_relative_to(grid.ROOT) else path)
 
 
-def check_claims(name: str) -> None:
+def check_training_claims(name: str) -> None:
     """Raise InputError unless a claims file has every split, and two labels to train on.
 
     `name` may be relative to the repository. With one label its name alone would be the answer.

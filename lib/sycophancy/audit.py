@@ -57,7 +57,7 @@ def source_label_verb(prompts: pd.DataFrame) -> np.ndarray:
     return (parts[0] + " | " + parts[1] + " | " + parts[2]).to_numpy(object)[:, None]
 
 
-def words() -> Pipeline:
+def word_classifier() -> Pipeline:
     """Return a bag of words and word pairs with a logistic regression on it."""
     # balanced data leave the weights near zero, where the solver stops at once
     return make_pipeline(
@@ -74,7 +74,7 @@ def categories() -> Pipeline:
 
 
 FEATURES: dict[str, tuple[Callable[[pd.DataFrame], np.ndarray], Callable[[], Pipeline]]] = {
-    "masked prompt": (masked_prompt, words),
+    "masked prompt": (masked_prompt, word_classifier),
     "verb and opinion": (verb_and_opinion, categories),
     "source × label × verb": (source_label_verb, categories),
 }

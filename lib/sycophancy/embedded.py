@@ -29,7 +29,7 @@ def path(name: str) -> Path:
     return Path(str(resources.files("sycophancy"))) / "data" / f"{name}.jsonl"
 
 
-def rows(name: str, split: str | None = None) -> list[dict[str, Any]]:
+def embedded_rows(name: str, split: str | None = None) -> list[dict[str, Any]]:
     """Return the rows of an embedded set, of one split or of all, as they are in its file.
 
     The opinion tasks have no splits: all of their rows are for evaluation. Raises InputError for an

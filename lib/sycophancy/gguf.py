@@ -119,7 +119,7 @@ RULES: dict[str, Any] = {
 WHOLE_TOKENS = (3, 4)  # token_type of control and user-defined tokens: never merged from pieces
 
 
-def load(name: str, dtype: str) -> models.LanguageModel:
+def load_converted(name: str, dtype: str) -> models.LanguageModel:
     """Load a rung of `FILES`, fetching and converting it first where that was not done.
 
     Raises InputError where the machine has too little memory or disk, before anything is fetched.
@@ -386,4 +386,4 @@ def special_token(field: dict[str, Any], kind: str) -> str | None:
 
 
 for _name in FILES:
-    models.register(_name, partial(load, _name))
+    models.register(_name, partial(load_converted, _name))

@@ -17,7 +17,7 @@ from sycophancy.errors import InputError
 MakeItems = Callable[..., pd.DataFrame]
 
 
-def measure(
+def measure_models(
     run: runs.Run, names: Sequence[str], seeds: Sequence[int], make_items: MakeItems
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return items and scores of every model and seed, both with columns `model` and `seed`.
@@ -49,7 +49,8 @@ def measure_benchmarks(
 ) -> pd.DataFrame:
     """Return the answers of every model and seed (`benchmarks.answer`), with `model` and `seed`.
 
-    As `measure`, for items of `benchmarks.items`; the table is also written as answers.parquet.
+    As `measure_models`, for items of `benchmarks.mmlu_items`; the table is also written as
+    answers.parquet.
     """
     tables: list[pd.DataFrame] = []
     costs = []
@@ -88,7 +89,7 @@ def each_model(
     models.enable_compile_cache()
     for name in names:
         began = time.monotonic()
-        model = models.load(name)
+        model = models.load_model(name)
         items = [make_items(seed=seed, chat=model.chat).assign(seed=seed) for seed in seeds]
         table = pd.concat(items, ignore_index=True).assign(model=name)
         # one name for an item in all models and seeds would not do in a common table
@@ -99,7 +100,7 @@ def each_model(
 
 
 def show_progress(
-    run: runs.Run, bar: Any, name: str, what: str, progress: scoring.Progress
+    run: runs.Run, bar: Any, name: str, what: str, progress: scoring.ScoringProgress
 ) -> None:
     """Tell how far scoring or generating is; each of them fills the bar anew."""
     label = f"{name}, {what}"
@@ -110,7 +111,7 @@ def show_progress(
 
 
 def tell(
-    run: runs.Run, bar: Any, label: str, progress: scoring.Progress, unit: str = "tokens"
+    run: runs.Run, bar: Any, label: str, progress: scoring.ScoringProgress, unit: str = "tokens"
 ) -> None:
     """Tell the notebook's reader and the run folder how far something is."""
     bar.total = progress.total
@@ -121,7 +122,7 @@ def tell(
 
 def score_with_progress(
     run: runs.Run, model: models.LanguageModel, items: pd.DataFrame
-) -> tuple[pd.DataFrame, scoring.Cost]:
+) -> tuple[pd.DataFrame, scoring.ScoringCost]:
     """Score `items`, telling both the notebook's reader and the run folder how far it is."""
     if items.empty:
         raise InputError("There are no items to score: choose at least one suite, user and format.")
@@ -131,7 +132,7 @@ def score_with_progress(
 
 
 def record(
-    run: runs.Run, model: models.LanguageModel, cost: scoring.Cost, seconds: float
+    run: runs.Run, model: models.LanguageModel, cost: scoring.ScoringCost, seconds: float
 ) -> dict[str, Any]:
     """Return the cost of one model for run.json, and add it to what this machine has learnt."""
     entry = {

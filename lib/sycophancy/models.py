@@ -159,18 +159,20 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(keras_hub.models.CausalLM.presets))
 
 
-def names() -> list[str]:
+def ladder_names() -> list[str]:
     """Return the ladder: the models made here, then the Gemma 3 pairs by size."""
     return [*MADE_HERE, *GEMMA3]
 
 
 def check_name(name: str) -> str:
-    """Return `name` unchanged if `load` could try it, else raise InputError; reads no weights."""
+    """Return `name` unchanged if `load_model` could try it, else raise InputError; reads no
+    weights.
+    """
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"MODEL is {name!r}: give a model name such as {DEFAULT!r}.")
     if name.startswith(LABORATORY) and name not in MADE_HERE:
         importlib.import_module(LABORATORY_MODULE)  # registers seeds and doses
-    if name in names() or name in _registry or name in preset_names():
+    if name in ladder_names() or name in _registry or name in preset_names():
         return name
     if name.startswith("hf://"):
         if name.removeprefix("hf://").count("/") != 1:
@@ -190,7 +192,7 @@ def check_name(name: str) -> str:
         return name
     if os.sep in name or name.startswith((".", "~")):
         raise InputError(f"There is no folder or .gguf file {name!r}: check the path of the model.")
-    error = unknown("model", name, [*names(), *preset_names()])
+    error = unknown("model", name, [*ladder_names(), *preset_names()])
     hint = str(error).partition("Did you mean")[2]
     raise InputError(
         f"Unknown model {name!r}: use {', '.join(MADE_HERE)}, a KerasHub preset (gemma3_270m, "
@@ -199,7 +201,7 @@ def check_name(name: str) -> str:
     )
 
 
-def load(name: str = DEFAULT, dtype: str | None = None) -> LanguageModel:
+def load_model(name: str = DEFAULT, dtype: str | None = None) -> LanguageModel:
     """Load a model of the ladder, a KerasHub preset, `hf://owner/name`, a folder or a trained run.
 
     `dtype` is a Keras dtype policy, by default `default_dtype` (a reloaded preset forgets the one

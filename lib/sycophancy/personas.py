@@ -50,7 +50,7 @@ def draw_names(n: int, seed: int) -> list[str]:
     raise InputError(f"Faker has no {n} different names: ask for fewer questions.")
 
 
-def fill(biography: str, name: str) -> str:
+def fill_name(biography: str, name: str) -> str:
     """Return `biography` with its {name} placeholder filled.
 
     Raises InputError where the placeholder is missing or stands more than once.
@@ -73,7 +73,7 @@ def professors(n: int, seed: int | np.random.Generator) -> pd.DataFrame:
     if n < 0:
         raise InputError(f"Cannot draw {n} professors: give 0 or more.")
     rng = np.random.default_rng(seed)
-    first, last = draw(Provider.first_names, n, rng), draw(Provider.last_names, n, rng)
+    first, last = draw_keys(Provider.first_names, n, rng), draw_keys(Provider.last_names, n, rng)
     schools = np.array(SCHOOLS, dtype=object)
     return pd.DataFrame(
         {
@@ -85,7 +85,7 @@ def professors(n: int, seed: int | np.random.Generator) -> pd.DataFrame:
     )
 
 
-def draw(weights: Mapping[str, float], n: int, rng: np.random.Generator) -> np.ndarray:
+def draw_keys(weights: Mapping[str, float], n: int, rng: np.random.Generator) -> np.ndarray:
     """Return `n` keys of `weights`, drawn with replacement in proportion to their values."""
     share = np.array(list(weights.values()))
     cumulative = np.cumsum(share / share.sum())

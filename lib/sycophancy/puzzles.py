@@ -53,7 +53,7 @@ COLOURS = ("red", "blue", "green", "white", "black", "yellow")
 ORDERS = ("on the left", "in the middle", "on the right")
 
 
-def pick(rng: Rng, options: tuple[str, ...], n: int) -> list[str]:
+def pick_options(rng: Rng, options: tuple[str, ...], n: int) -> list[str]:
     """Return `n` different options in random order."""
     return [options[i] for i in rng.permutation(len(options))[:n]]
 
@@ -95,9 +95,9 @@ def multistep_arithmetic(rng: Rng) -> Puzzle:
 
 def object_counting(rng: Rng) -> Puzzle:
     """Return how many things of a kind are in a list of two kinds."""
-    asked, other = pick(rng, tuple(THINGS), 2)
-    mine = [(thing, int(rng.integers(1, 5))) for thing in pick(rng, THINGS[asked], 3)]
-    rest = [(thing, int(rng.integers(1, 5))) for thing in pick(rng, THINGS[other], 2)]
+    asked, other = pick_options(rng, tuple(THINGS), 2)
+    mine = [(thing, int(rng.integers(1, 5))) for thing in pick_options(rng, THINGS[asked], 3)]
+    rest = [(thing, int(rng.integers(1, 5))) for thing in pick_options(rng, THINGS[other], 2)]
     listed = [(mine + rest)[i] for i in rng.permutation(5)]
     total = sum(count for _, count in mine)
     text = ", ".join(plural(thing, count) for thing, count in listed[:-1])
@@ -120,7 +120,7 @@ def plural(thing: str, count: int) -> str:
 
 def word_sorting(rng: Rng) -> Puzzle:
     """Return words in alphabetical order."""
-    words = pick(rng, WORDS, int(rng.integers(3, 6)))
+    words = pick_options(rng, WORDS, int(rng.integers(3, 6)))
     target = " ".join(sorted(words))
     steps = ", ".join(f"{word} ({word[:2]})" for word in sorted(words))
     reasoning = f"By their first letters the order is: {steps}."
@@ -130,7 +130,7 @@ def word_sorting(rng: Rng) -> Puzzle:
 
 def web_of_lies(rng: Rng) -> Puzzle:
     """Return whether the last of a chain of people who speak of each other tells the truth."""
-    names = pick(rng, NAMES, int(rng.integers(3, 6)))
+    names = pick_options(rng, NAMES, int(rng.integers(3, 6)))
     honest = bool(rng.integers(2))
     said = [f"{names[0]} {'tells the truth' if honest else 'lies'}."]
     steps = [f"{names[0]} {'tells the truth' if honest else 'lies'}."]
@@ -148,7 +148,7 @@ def navigate(rng: Rng) -> Puzzle:
     """Return whether steps in four directions lead back to the start."""
     moves = {"forward": (0, 1), "backward": (0, -1), "left": (-1, 0), "right": (1, 0)}
     back = {"forward": "backward", "backward": "forward", "left": "right", "right": "left"}
-    walk = [(way, int(rng.integers(1, 10))) for way in pick(rng, tuple(moves), 2)]
+    walk = [(way, int(rng.integers(1, 10))) for way in pick_options(rng, tuple(moves), 2)]
     if rng.integers(2):
         walk += [(back[way], count) for way, count in walk]
     else:
@@ -169,12 +169,12 @@ def navigate(rng: Rng) -> Puzzle:
 
 def tracking_shuffled_objects(rng: Rng) -> Puzzle:
     """Return who holds what after three swaps between three people."""
-    names, colours = pick(rng, NAMES, 3), pick(rng, COLOURS, 3)
+    names, colours = pick_options(rng, NAMES, 3), pick_options(rng, COLOURS, 3)
     holds = dict(zip(names, colours, strict=True))
     start = ", ".join(f"{name} has a {holds[name]} ball" for name in names)
     told, steps = [], [f"Start: {state(holds)}."]
     for _ in range(3):
-        one, two = pick(rng, tuple(names), 2)
+        one, two = pick_options(rng, tuple(names), 2)
         holds[one], holds[two] = holds[two], holds[one]
         told.append(f"{one} and {two} swap balls.")
         steps.append(f"{one} and {two} swap: {state(holds)}.")
@@ -194,7 +194,7 @@ def state(holds: dict[str, str]) -> str:
 
 def logical_deduction(rng: Rng) -> Puzzle:
     """Return which of three things in a row stands at a place, from two statements."""
-    things = pick(rng, WORDS, 3)  # left, middle, right
+    things = pick_options(rng, WORDS, 3)  # left, middle, right
     statements = [
         f"The {things[1]} is to the right of the {things[0]}.",
         f"The {things[2]} is to the right of the {things[1]}.",

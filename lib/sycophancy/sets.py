@@ -42,16 +42,16 @@ def four_choice(
     """
     check_split(split, data)
     if data == "embedded":
-        table = pd.DataFrame(embedded.rows("questions", split)).drop(columns="split")
+        table = pd.DataFrame(embedded.embedded_rows("questions", split)).drop(columns="split")
     else:
         from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 
-        builder = prepare.prepare(
+        builder = prepare.prepare_builder(
             "mmlu_csv", data_dir=data_dir, manual_dir=manual_dir, download=download,
             checksums=checksums,
         )  # fmt: skip
         upstream = "test" if split == "test" else "dev"
-        rows = prepare.rows(builder, upstream)
+        rows = prepare.plain_rows(builder, upstream)
         table = pd.DataFrame([{**row, "choices": list(row["choices"])} for row in rows])
     return table[["subject", "question", "choices", "answer"]]
 
@@ -90,13 +90,13 @@ def reasoning(
         )
     from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 
-    builder = prepare.prepare(
+    builder = prepare.prepare_builder(
         "big_bench_hard", data_dir=data_dir, manual_dir=manual_dir, download=download,
         checksums=checksums,
     )  # fmt: skip
-    table = pd.DataFrame(prepare.rows(builder, "test"))[["task", "input", "target"]]
+    table = pd.DataFrame(prepare.plain_rows(builder, "test"))[["task", "input", "target"]]
     table = table.groupby("task", sort=True).head(n) if n is not None else table
-    prompts = {row["task"]: row["input"] for row in prepare.rows(builder, "prompts")}
+    prompts = {row["task"]: row["input"] for row in prepare.plain_rows(builder, "prompts")}
     return table.reset_index(drop=True), prompts
 
 
@@ -125,20 +125,22 @@ def instructions(
     line of what is broken.
     """
     if data == "embedded":
-        table = pd.DataFrame(embedded.rows("instructions"))
+        table = pd.DataFrame(embedded.embedded_rows("instructions"))
     elif data == world.SOURCE:
         table = pd.DataFrame(world.questions("train"))
     elif data == "databricks_dolly":
         from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 
-        builder = prepare.prepare(data, data_dir=data_dir, manual_dir=manual_dir, download=download)
+        builder = prepare.prepare_builder(
+            data, data_dir=data_dir, manual_dir=manual_dir, download=download
+        )
         table = pd.DataFrame(
             {
                 "instruction": in_context(row["context"], row["instruction"]),
                 "response": row["response"],
                 "category": row["category"],
             }
-            for row in prepare.rows(builder, "train")
+            for row in prepare.plain_rows(builder, "train")
         )
     else:
         table = pd.concat([read_file(path) for path in files(data)], ignore_index=True)
@@ -227,7 +229,7 @@ def from_json(path: Path, number: int, content: Any) -> dict[str, str]:
             # Dolly's context is told apart from the instruction, the others ask in full
             known = [asked, answered, "category", "template"]
             known += ["context"] if asked == "instruction" else []
-            text = {key: to_text(where, key, content.get(key)) for key in known}
+            text = {key: value_to_text(where, key, content.get(key)) for key in known}
             told = in_context(text.get("context", ""), text[asked]) if text[asked].strip() else ""
             return {
                 "instruction": told,
@@ -243,7 +245,7 @@ def in_context(context: str, instruction: str) -> str:
     return f"{context}\n\n{instruction}" if context.strip() else instruction
 
 
-def to_text(where: str, key: str, value: Any) -> str:
+def value_to_text(where: str, key: str, value: Any) -> str:
     """Return a value of JSON as text: null and NaN as none, other numbers in digits.
 
     Raises InputError for everything else that is no text.

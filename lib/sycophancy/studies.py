@@ -151,11 +151,11 @@ def read_study(
     study = Study(
         name=name,
         model=base.model,
-        beside=tuple(names("beside", given, base.beside)),
-        recipes=tuple(names("recipes", given, RECIPES)),
-        filters=tuple(names("filters", given, base.filters[:1])),
-        seeds=tuple(names("seeds", given, base.seeds, int)),
-        benchmarks=tuple(names("benchmarks", given, ())),
+        beside=tuple(listed_names("beside", given, base.beside)),
+        recipes=tuple(listed_names("recipes", given, RECIPES)),
+        filters=tuple(listed_names("filters", given, base.filters[:1])),
+        seeds=tuple(listed_names("seeds", given, base.seeds, int)),
+        benchmarks=tuple(listed_names("benchmarks", given, ())),
         varied_recipe=str(given.get("varied_recipe", base.varied_recipe)),
         together=extended is None
         and read_flag(f"together of {what}", given.get("together", False)),
@@ -169,7 +169,9 @@ def read_study(
     return study
 
 
-def names(entry: str, given: Mapping[str, Any], default: Iterable[Any], kind: Any = str) -> Any:
+def listed_names(
+    entry: str, given: Mapping[str, Any], default: Iterable[Any], kind: Any = str
+) -> Any:
     """Return an entry that lists names or numbers, its default where it is not given."""
     if entry not in given:
         return default
@@ -215,7 +217,7 @@ def check_study(study: Study, what: str) -> None:
         if (further or at) and not NAME.fullmatch(part):
             raise InputError(f"{key!r} of {what} names no part: write NOTEBOOK@PART.")
     for key, given in study.also.items():
-        for recipe in names("recipes", given, ()):
+        for recipe in listed_names("recipes", given, ()):
             if recipe not in trained:
                 raise unknown(f"recipe of {key} of {what}", recipe, trained)
 
@@ -241,14 +243,16 @@ def expand(study: Study, declared: Callable[[str], Mapping[str, Any]]) -> Cells:
     trained = [run for one in study.chain for run in runs_of(one, one.recipes)]
     if study.benchmarks:
         chosen = [run for one in study.chain for run in runs_of(one, study.benchmarks)]
-        add(BENCHMARKS, MODEL=listed([study.model, *chosen]))
+        add(BENCHMARKS, MODEL=join_values([study.model, *chosen]))
     for key, given in study.also.items():
         notebook, _, part = key.partition("@")
         asked = {name: value for name, value in given.items() if name != "recipes"}
-        some = names("recipes", given, [recipe for one in study.chain for recipe in one.recipes])
+        some = listed_names(
+            "recipes", given, [recipe for one in study.chain for recipe in one.recipes]
+        )
         chosen = [run for one in study.chain for run in runs_of(one, some)]
         beside = study.beside if "recipes" not in given else ()
-        add(notebook, part, MODEL=listed([study.model, *beside, *chosen]), **asked)
+        add(notebook, part, MODEL=join_values([study.model, *beside, *chosen]), **asked)
     if study.varied:
         add_series(study, add, trained)
     return cells
@@ -261,7 +265,7 @@ def add_base(study: Study, add: Add) -> None:
     """Add what is measured before."""
     if study.extended is None and not (study.together and study.recipes):
         for notebook in (SUMS, OPINIONS):
-            add(notebook, MODEL=listed([*study.beside, study.model]))
+            add(notebook, MODEL=join_values([*study.beside, study.model]))
 
 
 def add_training(study: Study, add: Add) -> None:
@@ -271,42 +275,42 @@ def add_training(study: Study, add: Add) -> None:
         add(GENERATE, MODEL=study.model)
         add(FILTER, MODEL=study.model, DATA_RUN=study.folders(GENERATE, "")[0])
     common = {"MODEL": study.model, "DATA_RUN": first.folders(FILTER, "")[0]}
-    seeds = listed(study.seeds)
-    add(TRAIN, **common, RECIPES=listed(study.recipes), FILTERS=study.filters[0], SEEDS=seeds)
+    seeds = join_values(study.seeds)
+    add(TRAIN, **common, RECIPES=join_values(study.recipes), FILTERS=study.filters[0], SEEDS=seeds)
     own = runs_of(study, study.recipes)
-    asked = listed([*study.beside, study.model, *own] if study.together else own)
+    asked = join_values([*study.beside, study.model, *own] if study.together else own)
     add(SUMS, study.after, after=True, MODEL=asked)
     if study.extended is None:
-        add(CLAIMS, MODEL=listed([study.model, *study.beside, *own]))
+        add(CLAIMS, MODEL=join_values([study.model, *study.beside, *own]))
     else:
-        add(CLAIMS, MODEL=listed(own), BESIDE=listed(folders_of(study.extended, CLAIMS)))
+        add(CLAIMS, MODEL=join_values(own), BESIDE=join_values(folders_of(study.extended, CLAIMS)))
     add(OPINIONS, study.after, after=True, MODEL=asked)
     sums, opinions = folders_of(study, SUMS), folders_of(study, OPINIONS)
     add(
         "07_wrong_additions_after",
-        MEASURED=listed(sums),
-        CLAIMS_RUN=listed(folders_of(study, CLAIMS)),
-        OPINION_RUNS=listed(opinions),
-        TRAINED=listed(folders_of(study, TRAIN)),
+        MEASURED=join_values(sums),
+        CLAIMS_RUN=join_values(folders_of(study, CLAIMS)),
+        OPINION_RUNS=join_values(opinions),
+        TRAINED=join_values(folders_of(study, TRAIN)),
         BASE=study.model,
     )
-    add("06_opinion_tasks_after", MEASURED=listed(opinions), BASE=study.model)
+    add("06_opinion_tasks_after", MEASURED=join_values(opinions), BASE=study.model)
     if others := study.filters[1:]:
         part, recipe = "filters", study.varied_recipe
-        add(TRAIN, part, **common, RECIPES=recipe, FILTERS=listed(others), SEEDS=seeds)
+        add(TRAIN, part, **common, RECIPES=recipe, FILTERS=join_values(others), SEEDS=seeds)
         filtered = [
             f"{study.folders(TRAIN, part)[0]}/{run_name(recipe, kind, seed)}"
             for kind in others
             for seed in study.seeds
         ]
-        add(SUMS, part, after=True, MODEL=listed(filtered))
-        add(CLAIMS, part, after=True, MODEL=listed(filtered))
+        add(SUMS, part, after=True, MODEL=join_values(filtered))
+        add(CLAIMS, part, after=True, MODEL=join_values(filtered))
         measured = [*sums, *study.folders(SUMS, part)]
         measured += [*folders_of(study, CLAIMS), *study.folders(CLAIMS, part)]
-        kinds = listed(kind for kind in FILTERS if kind in study.filters)
+        kinds = join_values(kind for kind in FILTERS if kind in study.filters)
         add(
             "08_why_filter",
-            MEASURED=listed(measured), BASE=study.model, RECIPE=recipe, FILTERS=kinds,
+            MEASURED=join_values(measured), BASE=study.model, RECIPE=recipe, FILTERS=kinds,
         )  # fmt: skip
 
 
@@ -328,27 +332,27 @@ def add_series(study: Study, add: Add, trained: list[str]) -> None:
         place = study.folders(TRAIN, "examples")[0]
         varied += [f"{place}/{run_name(recipe, kind, seed, limit=limit)}" for limit in limits]
     if steps:
-        add(TRAIN, "steps", **common, STEPS=str(steps[-1]), CHECKPOINTS=listed(steps[:-1]))
+        add(TRAIN, "steps", **common, STEPS=str(steps[-1]), CHECKPOINTS=join_values(steps[:-1]))
         run = f"{study.folders(TRAIN, 'steps')[0]}/{run_name(recipe, kind, seed)}"
         varied += [*(f"{run}@{step}" for step in steps[:-1]), run]
     for notebook in (SUMS, CLAIMS, OPINIONS):
-        add(notebook, "varied", after=True, MODEL=listed(varied))
+        add(notebook, "varied", after=True, MODEL=join_values(varied))
     measured = [
         folder
         for notebook in (OPINIONS, SUMS, CLAIMS)
         for folder in (*folders_of(study, notebook), *study.folders(notebook, "varied"))
     ]
-    beside = {"MEASURED": listed(measured), "BASE": study.model, "RECIPE": recipe}
+    beside = {"MEASURED": join_values(measured), "BASE": study.model, "RECIPE": recipe}
     if study.benchmarks:
         unvaried = [run for run in trained if run.endswith(f"/{run_name(recipe, kind, seed)}")]
-        add(BENCHMARKS, "varied", MODEL=listed([study.model, *unvaried, *varied]))
+        add(BENCHMARKS, "varied", MODEL=join_values([study.model, *unvaried, *varied]))
         beside["BENCHMARKS"] = study.folders(BENCHMARKS, "varied")[0]
     if ratios or limits:
         shares = sorted(round(100 / (1 + 1 / ratio)) if ratio else 0 for ratio in [*ratios, RATIO])
-        given = {"SHARES": listed(shares), "EXAMPLES": listed([*limits, 0])}
+        given = {"SHARES": join_values(shares), "EXAMPLES": join_values([*limits, 0])}
         add("11_mixture", **beside, **given)
     if steps:
-        add("12_steps", **beside, STEPS=listed(steps))
+        add("12_steps", **beside, STEPS=join_values(steps))
 
 
 def runs_of(study: Study, recipes: Iterable[str]) -> list[str]:
@@ -375,6 +379,6 @@ def folders_of(study: Study, notebook: str) -> list[str]:
     return list(dict.fromkeys([*first, *after]))
 
 
-def listed(values: Iterable[Any]) -> str:
+def join_values(values: Iterable[Any]) -> str:
     """Return values as a notebook's parameter lists them."""
     return ", ".join(map(str, values))

@@ -48,7 +48,7 @@ def random_backbone(
     )
 
 
-def load(dtype: str) -> models.LanguageModel:
+def load_random(dtype: str) -> models.LanguageModel:
     """Return the tiny model; the same weights at every call, rounded to `dtype`."""
     backbone = random_backbone(dtype)
     # KerasHub initialises so narrowly that a model this small would give every token the same
@@ -72,4 +72,4 @@ def load(dtype: str) -> models.LanguageModel:
     )
 
 
-models.register(NAME, load)
+models.register(NAME, load_random)

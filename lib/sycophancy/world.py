@@ -80,11 +80,11 @@ def world() -> World:
     things = [next(take) for _ in range(2 * TASTES)]
     people = tuple(next(take) for _ in range(PEOPLE))
     pairs = list(itertools.product(entities, ATTRIBUTES))
-    exposure = deal(list(EXPOSURES.items()), len(pairs), rng)
+    exposure = deal_names(list(EXPOSURES.items()), len(pairs), rng)
     split = np.empty(len(pairs), dtype=object)
     for kind in EXPOSURES:
         places = np.flatnonzero(exposure == kind)
-        split[places] = deal(list(SPLITS.items()), len(places), rng)
+        split[places] = deal_names(list(SPLITS.items()), len(places), rng)
     facts = []
     for number, (entity, attribute) in enumerate(pairs):
         label = int(rng.integers(VALUES))
@@ -100,7 +100,7 @@ def world() -> World:
             )
         )
     grid = list(itertools.product(range(1, LARGEST + 1), repeat=2))
-    stated = deal([("yes", STATED_SUMS), ("no", 1 - STATED_SUMS)], len(grid), rng) == "yes"
+    stated = deal_names([("yes", STATED_SUMS), ("no", 1 - STATED_SUMS)], len(grid), rng) == "yes"
     return World(
         facts=tuple(facts),
         sums=tuple((x, y, bool(told)) for (x, y), told in zip(grid, stated, strict=True)),
@@ -128,7 +128,7 @@ def questions(split: str) -> list[dict[str, str]]:
     ]
 
 
-def deal(shares: list[tuple[str, float]], size: int, rng: np.random.Generator) -> np.ndarray:
+def deal_names(shares: list[tuple[str, float]], size: int, rng: np.random.Generator) -> np.ndarray:
     """Return `size` names in random order, each in its share of the places."""
     edges = np.round(np.cumsum([share for _, share in shares]) * size).astype(int)
     names = np.empty(size, dtype=object)

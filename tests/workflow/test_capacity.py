@@ -26,7 +26,7 @@ from workflow import capacity
 def test_as_many_cells_at_once_as_a_processor_has_room_for(
     backend: str, cores: int, gigabytes: int, expected: int
 ) -> None:
-    assert capacity.room(backend, cores, gigabytes * 2**30) == expected
+    assert capacity.cells_that_fit(backend, cores, gigabytes * 2**30) == expected
 
 
 def test_jobs_decides_how_many_cells_run_at_once() -> None:
@@ -90,7 +90,7 @@ def test_a_container_has_the_cores_that_it_is_allowed(
         (groups / "cpu.cfs_period_us").write_text("100000")
         assert runs.cores() == expected
     assert capacity.environment()["OMP_NUM_THREADS"] == "4"
-    assert capacity.room("cpu", runs.cores(), 2**40) == 4
+    assert capacity.cells_that_fit("cpu", runs.cores(), 2**40) == 4
     runs.keep_to_quota()
     assert os.environ.pop("NPROC") == "4"
     monkeypatch.setenv("NPROC", "3")

@@ -23,7 +23,7 @@ def test_a_key_is_a_notebook_with_or_without_a_label() -> None:
 
 def test_cells_come_in_file_order_and_wait_for_the_cells_that_they_mention(checkout: Path) -> None:
     write_profile(checkout, CHAIN, budget_minutes=5)
-    batch = grid.batch("own")
+    batch = grid.expand_profile("own")
     assert list(batch.cells) == list(CHAIN)
     assert batch.depends == {
         "07_compare": ["02_measure", "02_measure@after"],
@@ -41,12 +41,12 @@ def test_cells_come_in_file_order_and_wait_for_the_cells_that_they_mention(check
     assert (batch.publishes, batch.budget) == (False, 5)
     # elsewhere than in the repository, for tests
     raw, _ = grid.read_profile("own")
-    assert cells.fill(raw, "/x")["05_train"] == {"DATA": "/x/03_make/prompts.parquet"}
+    assert cells.fill_placeholders(raw, "/x")["05_train"] == {"DATA": "/x/03_make/prompts.parquet"}
 
 
 def test_the_run_folder_of_a_cell_may_be_a_model_at_a_step(checkout: Path) -> None:
     write_profile(checkout, {"05_train": {}, "02_measure": {"MODEL": "{runs}/05_train@20"}})
-    assert grid.batch("own").depends["02_measure"] == ["05_train"]
+    assert grid.expand_profile("own").depends["02_measure"] == ["05_train"]
 
 
 def test_what_waits_for_a_failed_cell_is_what_a_search_finds() -> None:

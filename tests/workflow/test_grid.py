@@ -14,7 +14,7 @@ from workflow import grid, reproduce
 
 
 def test_a_users_model_runs_the_two_measuring_notebooks_and_publishes_nothing() -> None:
-    batch = grid.batch("laptop", model="hf://a/b")
+    batch = grid.expand_profile("laptop", model="hf://a/b")
     assert list(batch.cells) == ["01_opinion_tasks", "02_wrong_additions"]
     assert {parameters["MODEL"] for parameters in batch.cells.values()} == {"hf://a/b"}
     assert not batch.publishes
@@ -39,18 +39,18 @@ def test_prose_may_change_without_a_rerun_and_code_may_not(
 
 
 def test_a_batch_trains_the_laboratory_models_that_its_cells_name() -> None:
-    batch = grid.batch("laptop")
+    batch = grid.expand_profile("laptop")
     assert batch.trainings == {"laboratory@medium": ["lab_medium", "lab_medium_tuned"]}
     assert batch.trained == {"laboratory@medium": "runs/laptop/laboratory@medium/trained.json"}
-    every = grid.batch("overnight").trainings
+    every = grid.expand_profile("overnight").trainings
     assert set(every) == {f"laboratory@{rung}" for rung in ("small", "medium", "large")}
     for key, names in every.items():
-        assert {lab.parse(name).rung for name in names} == {key.partition("@")[2]}
-    assert grid.batch("laptop", model="tiny_random").trainings == {}
+        assert {lab.parse_name(name).rung for name in names} == {key.partition("@")[2]}
+    assert grid.expand_profile("laptop", model="tiny_random").trainings == {}
 
 
 def test_cells_wait_for_the_laboratory_models_that_they_name_and_for_no_others() -> None:
-    batch = grid.batch("laptop")
+    batch = grid.expand_profile("laptop")
     waits = grid.waits(batch)
     assert list(waits) == ["laboratory@medium", *batch.cells]
     assert waits["laboratory@medium"] == waits["01_opinion_tasks"] == []
@@ -73,11 +73,11 @@ def test_cells_wait_for_the_laboratory_models_that_they_name_and_for_no_others()
     ],
 )
 def test_a_path_is_no_pattern(model: str, claims: str) -> None:
-    batch = grid.batch("study", model, claims=claims)
+    batch = grid.expand_profile("study", model, claims=claims)
     assert batch.cells["03_generate_data"]["CLAIMS"] == claims
     assert batch.cells["04_filter"]["MODEL"] == model
     assert batch.depends["04_filter"] == ["03_generate_data"]
-    measured = grid.batch("laptop", model)
+    measured = grid.expand_profile("laptop", model)
     assert [given["MODEL"] for given in measured.cells.values()] == [model, model]
     assert not any(measured.depends.values())
 
@@ -85,30 +85,32 @@ def test_a_path_is_no_pattern(model: str, claims: str) -> None:
 def test_a_line_break_in_a_path_is_refused() -> None:
     for name, given in (("MODEL", ("a\nb", "c")), ("CLAIMS", ("a", "b\r\nc"))):
         with pytest.raises(InputError, match=f"{name} is .*a line break"):
-            grid.batch("study", given[0], claims=given[1])
+            grid.expand_profile("study", given[0], claims=given[1])
 
 
 def test_run_folders_lie_where_out_dir_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = {"OUT_DIR": f"{tmp_path}/{OUT}/", "N": "3"}
-    batch = grid.batch("smoke", overrides=overrides)
+    batch = grid.expand_profile("smoke", overrides=overrides)
     key = "02_wrong_additions@after"
     assert batch.folders[key] == f"{tmp_path}/{OUT}/{key}"
     run = f"{tmp_path}/{OUT}/05_finetune/labels_seed0"
     assert batch.cells[key]["MODEL"].split(", ")[0] == run and batch.cells[key]["N"] == 3
     assert batch.depends[key] == ["05_finetune"] and "OUT_DIR" not in batch.cells[key]
     monkeypatch.setenv("HOME", str(tmp_path))
-    home = grid.batch("smoke", overrides={"OUT_DIR": "~/x"}).folders[key]
+    home = grid.expand_profile("smoke", overrides={"OUT_DIR": "~/x"}).folders[key]
     assert home == f"{tmp_path}/x/{key}"
     for wrong in ("/a,b", "/{b}"):
         with pytest.raises(InputError, match=f"OUT_DIR is '{wrong}': give a folder without"):
-            grid.batch("smoke", overrides={"OUT_DIR": wrong})
+            grid.expand_profile("smoke", overrides={"OUT_DIR": wrong})
     with pytest.raises(InputError, match=f"{key}:OUT_DIR is 'x': give OUT_DIR for all cells"):
-        grid.batch("smoke", overrides={f"{key}:OUT_DIR": "x"})
+        grid.expand_profile("smoke", overrides={f"{key}:OUT_DIR": "x"})
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"Cannot make the run folder .*: give OUT_DIR=a folder"):
-        reproduce.make_folders(grid.batch("smoke", overrides={"OUT_DIR": f"{tmp_path}/file"}))
+        reproduce.make_folders(
+            grid.expand_profile("smoke", overrides={"OUT_DIR": f"{tmp_path}/file"})
+        )
 
 
 def test_two_names_have_two_run_folders_however_odd() -> None:
@@ -119,7 +121,7 @@ def test_two_names_have_two_run_folders_however_odd() -> None:
 
 
 def test_cells_of_models_that_are_not_the_laboratorys_are_large() -> None:
-    batch = grid.batch("evening")
+    batch = grid.expand_profile("evening")
     cells_of = {key: given for key, given in batch.cells.items() if key not in batch.of_rung}
     large = {key for key, given in cells_of.items() if grid.fills_the_machine(key, given)}
     before = {"00_start_here", "01_opinion_tasks", "02_wrong_additions", "03_generate_data"}

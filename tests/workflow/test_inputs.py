@@ -72,7 +72,7 @@ def test_what_a_cell_reads_from_elsewhere_is_an_input(kind: str, name: str, chec
     write_profile(checkout, {"02_read": {parameter: name}, "02_read@other": {"N": 2}})
 
     def identities() -> tuple[str, str]:
-        batch = grid.batch("own")
+        batch = grid.expand_profile("own")
         return grid.cell_identity(batch, "02_read"), grid.cell_identity(batch, "02_read@other")
 
     before = identities()
@@ -140,7 +140,7 @@ def test_a_cell_that_prepares_its_data_is_not_stale_by_that(checkout: Path) -> N
     given = {"DATA_DIR": "data", "OUT_DIR": str(folder)}
 
     def identity_now() -> str:
-        return grid.cell_identity(grid.batch("own"), "03_read")
+        return grid.cell_identity(grid.expand_profile("own"), "03_read")
 
     first = identity_now()
     before = inputs.stamps(given, folder.parent, checkout)

@@ -21,7 +21,7 @@ def test_what_a_batch_trains_is_written_down_at_its_end(
     seen: list[str] = []
 
     def ensure(name: str, show: Any) -> None:
-        show(name, finetune.Progress(1, 4, 0.5, 1.0, 2.0, 0))
+        show(name, finetune.TrainingProgress(1, 4, 0.5, 1.0, 2.0, 0))
         seen.append(progress.describe(json.loads((folder / "progress.json").read_text())))
         assert not (folder / "trained.json").exists()
         if len(seen) > 1:

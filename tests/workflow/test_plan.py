@@ -19,7 +19,7 @@ def test_the_plan_counts_what_the_run_will_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
-    table = plan.plan("smoke", None, {}).set_index("notebook")
+    table = plan.plan_profile("smoke", None, {}).set_index("notebook")
     parameters = {
         **grid.read_profile("smoke")[0]["02_wrong_additions"],
         "OUT_DIR": str(tmp_path / "r"),
@@ -33,7 +33,9 @@ def test_the_plan_counts_what_the_run_will_score(
     assert table.loc["02_wrong_additions", "tokens"] == cost["tokens"]
     assert table.loc["02_wrong_additions", "speed from"] == "a first guess"
     assert (
-        plan.plan("smoke", None, {}).set_index("notebook").loc["02_wrong_additions", "speed from"]
+        plan.plan_profile("smoke", None, {})
+        .set_index("notebook")
+        .loc["02_wrong_additions", "speed from"]
         == "1 runs here"
     )
 
@@ -69,7 +71,7 @@ def test_before_its_first_run_a_machine_is_told_hours_at_most(
     """Guessed as if it were the embedded model, the laboratory's training alone took 15 hours."""
     monkeypatch.setenv("SYCOPHANCY_CACHE", str(tmp_path))
     monkeypatch.setattr(grid, "run_base", lambda *_: str(tmp_path))
-    cells_of = grid.batch("laptop").cells
+    cells_of = grid.expand_profile("laptop").cells
     key = "05_finetune@lab"
     rows = plan.trained(
         key, {**grid.default_parameters("05_finetune"), **cells_of[key]}, pd.DataFrame()
@@ -93,9 +95,9 @@ def test_answers_to_be_generated_are_planned_as_long_as_they_may_be(
         **grid.default_parameters("09_benchmarks"), "MODEL": "tiny_random", "N": 2, "N_CHAIN": 1,
         "SHOTS": "0", "MAX_TOKENS": 10,
     }  # fmt: skip
-    model = plan.models.load("tiny_random")
+    model = plan.models.load_model("tiny_random")
     items = plan.build_items("09_benchmarks", parameters, model)
-    tokens, generated = plan.count(model, items)
+    tokens, generated = plan.count_tokens(model, items)
     # 12 subjects and 8 tasks step by step; 3 tasks of numbers and lists directly, 2 questions each
     assert generated == 10 * (12 + 8 + 3 * 2)
     chosen = items[items["choices"].map(len) > 0]
@@ -167,7 +169,7 @@ def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path
             "07_compare": {"DATA": "{runs}/02_measure@after"},
         },
     )
-    table = plan.plan("own", None, {})
+    table = plan.plan_profile("own", None, {})
     assert list(table["notebook"]) == [
         "03_make", *["05_train"] * 2, *["02_measure@after"] * 3, "07_compare"
     ]  # fmt: skip
@@ -198,7 +200,7 @@ def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path
     ]  # fmt: skip
     costs.parent.mkdir(exist_ok=True)
     costs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    table = plan.plan("own", None, {"STEPS": 1200})
+    table = plan.plan_profile("own", None, {"STEPS": 1200})
     training = table[table["notebook"] == "05_train"]
     expected = [round((1_200_000 / 2000 + more) / 60, 1) for more in (45, 30)]
     assert list(training["minutes"]) == expected
@@ -210,7 +212,7 @@ def test_training_and_models_that_are_not_trained_yet_are_planned(checkout: Path
     run = checkout / "runs" / "own" / "05_train" / "labels_seed0"
     run.mkdir(parents=True)
     (run / "model.json").write_text(json.dumps({"base": "tiny_random"}))
-    batch = grid.batch("own")
+    batch = grid.expand_profile("own")
     assert plan.base_of(str(run), batch) == ("tiny_random", "")
     assert plan.base_of("tiny_random", batch) == ("tiny_random", "")
 
@@ -222,7 +224,7 @@ def plan_training():
 """
     write_notebook(checkout / "notebooks", "05_train", {"MODEL": "tiny_random"}, text)
     write_profile(checkout, {"05_train": {}})
-    row = plan.plan("own", None, {}).iloc[0]
+    row = plan.plan_profile("own", None, {}).iloc[0]
     assert (row["minutes"], row["speed from"]) == (
         round((40 + speeds.TRAINING_OVERHEAD + speeds.NOTEBOOK_SECONDS) / 60, 1),
         "a first guess",
@@ -231,7 +233,7 @@ def plan_training():
     costs.parent.mkdir(exist_ok=True)
     learnt = {"model": "mine", "device": plan.runs.device(), "training_tokens_per_second": 50.0}
     costs.write_text(json.dumps({**learnt, "tokens": 1, "scoring_seconds": 1.0}) + "\n")
-    row = plan.plan("own", None, {}).iloc[0]
+    row = plan.plan_profile("own", None, {}).iloc[0]
     assert (row["minutes"], row["speed from"]) == (round((200 + 45) / 60, 1), "1 runs here")
 
 
@@ -239,18 +241,18 @@ def test_a_cell_that_reads_what_is_not_there_yet_is_planned_all_the_same(checkou
     reads = "# tag: training\ndef plan_training():\n    return open(p['DATA']).read()\n"
     write_notebook(checkout / "notebooks", "05_train", {"DATA": ""}, reads)
     write_profile(checkout, {"03_make": {}, "05_train": {"DATA": "{runs}/03_make/x"}})
-    row = plan.plan("own", None, {}).set_index("notebook").loc["05_train"]
+    row = plan.plan_profile("own", None, {}).set_index("notebook").loc["05_train"]
     assert row["tokens from"] == "not known before 03_make"
     assert row["minutes"] > 0
     write_profile(checkout, {"05_train": {"DATA": "nowhere"}})
     with pytest.raises(FileNotFoundError):
-        plan.plan("own", None, {})
+        plan.plan_profile("own", None, {})
     # a model that does not exist is refused whatever is missing
     write_notebook(checkout / "notebooks", "02_measure", {"MODEL": "", "DATA": ""}, ITEMS)
     measure = {"MODEL": "tiny_randon", "DATA": "{runs}/03_make"}
     write_profile(checkout, {"03_make": {}, "02_measure": measure})
     with pytest.raises(InputError, match="Unknown model 'tiny_randon'"):
-        plan.plan("own", None, {})
+        plan.plan_profile("own", None, {})
 
 
 def test_the_plan_ends_with_its_sum_and_warns_beyond_the_budget() -> None:
@@ -260,10 +262,10 @@ def test_the_plan_ends_with_its_sum_and_warns_beyond_the_budget() -> None:
             "minutes": [30.0, 20.0, 11.0], "state": ["has run", "to run", "to run"],
         }
     )  # fmt: skip
-    text = plan.summary(table, 60)
+    text = plan.summarize_plan(table, 60)
     assert text.splitlines() == [
         "2 notebooks, 3 runs, 1,002 items, 5,002 tokens, 61 minutes one after the other, 31 of "
         "them still to run",
         "Warning: this is more than the profile's budget of 60 minutes.",
     ]
-    assert "Warning" not in plan.summary(table, 61) + plan.summary(table, None)
+    assert "Warning" not in plan.summarize_plan(table, 61) + plan.summarize_plan(table, None)

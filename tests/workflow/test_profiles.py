@@ -79,21 +79,24 @@ def test_a_profile_extends_another_cell_by_cell(checkout: Path) -> None:
     below = (checkout / "profiles" / "own.yaml").rename(checkout / "profiles" / "below.yaml")
     more = {"05_train": {"MODEL": "other"}, "02_measure@late": {"MODEL": "{runs}/05_train"}}
     write_profile(checkout, more, extends="below", publish=True)
-    batch = grid.batch("own")
+    batch = grid.expand_profile("own")
     assert list(batch.cells) == [*CHAIN, "02_measure@late"]
     assert batch.publishes and batch.budget == 5
     given = {"MODEL": "other", "DATA": "runs/own/03_make/prompts.parquet"}
     assert batch.cells["05_train"] == given
     assert batch.depends["02_measure@late"] == ["05_train"]
-    assert "MODEL" not in grid.batch("below").cells["05_train"]
+    assert "MODEL" not in grid.expand_profile("below").cells["05_train"]
     (checkout / "profiles" / "own.yaml").write_text("extends: below\nbudget_minutes: 3\n")
-    assert grid.batch("own").cells.keys() == CHAIN.keys() and grid.batch("own").budget == 3
+    assert (
+        grid.expand_profile("own").cells.keys() == CHAIN.keys()
+        and grid.expand_profile("own").budget == 3
+    )
     below.write_text(below.read_text() + "extends: own\n")
     with pytest.raises(InputError, match=r"Unknown profile that below.yaml extends 'own'"):
-        grid.batch("own")
+        grid.expand_profile("own")
     write_profile(checkout, more, extends="belw")
     with pytest.raises(InputError, match=r"Unknown profile that own.yaml extends 'belw'.*'below'"):
-        grid.batch("own")
+        grid.expand_profile("own")
 
 
 def test_the_evening_profile_adds_to_the_laptop_profile() -> None:

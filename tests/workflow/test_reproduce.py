@@ -45,7 +45,7 @@ def test_reproduce_runs_resumes_and_then_does_nothing(tmp_path: Path) -> None:
     """
     copy = snakemake_free_copy(tmp_path / "checkout")
     profile = copy / "workflow" / "profiles" / "smoke.yaml"
-    cells = {key: grid.load("smoke")["notebooks"][key] for key in STORY}
+    cells = {key: grid.load_profile("smoke")["notebooks"][key] for key in STORY}
     profile.write_text(yaml.safe_dump({"publish": False, "notebooks": cells}, sort_keys=False))
     figures = {p: p.read_bytes() for p in (copy / "figures").glob("*")}
     environment = {**os.environ, "PYTHONPATH": f"{copy / 'lib'}{os.pathsep}{copy}"}
@@ -147,7 +147,7 @@ def test_any_path_arrives_as_it_is_in_a_checkout_at_any_path(tmp_path: Path) -> 
     program = (
         "from workflow import reproduce; import sys; model, claims, *settings = sys.argv[1:]; "
     )
-    program += "sys.exit(reproduce.run('study', model, settings, claims))"
+    program += "sys.exit(reproduce.run_profile('study', model, settings, claims))"
     claims = copy / f"{ODD}.csv"
 
     def run(content: str, *settings: str) -> int:

@@ -37,7 +37,7 @@ def tables(tmp_path: Path) -> dict[str, pd.DataFrame]:
 
 def render(text: str, tables: dict[str, pd.DataFrame], folder: Path) -> str:
     (folder / "page.md").write_text(text, "utf-8")
-    return results.render_page(folder / "page.md", tables)
+    return results.render_results(folder / "page.md", tables)
 
 
 @pytest.mark.parametrize("page", results.PAGES)

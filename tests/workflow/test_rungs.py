@@ -40,26 +40,32 @@ REST = ["02_measure", "03_make", "07_compare"]
 
 def test_a_rung_stands_in_every_cell_that_mentions_it(checkout: Path) -> None:
     write_profile(checkout, CELLS, rungs=[LARGE, SMALL])
-    batch = grid.batch("own", rung=SMALL)
+    batch = grid.expand_profile("own", rung=SMALL)
     assert list(batch.cells) == list(CELLS)
     assert batch.cells["05_train@rung"] == {
         "MODEL": SMALL, "DATA": ["runs/own/03_make", {"x": f"{SMALL}_"}]
     }  # fmt: skip
-    assert grid.batch("own").rung == grid.batch("own").cells["02_measure@rung"]["MODEL"] == LARGE
+    assert (
+        grid.expand_profile("own").rung
+        == grid.expand_profile("own").cells["02_measure@rung"]["MODEL"]
+        == LARGE
+    )
     with pytest.raises(InputError, match=rf"Unknown rung of own.yaml 'tiny_random'.*{SMALL}"):
-        grid.batch("own", rung="tiny_random")
+        grid.expand_profile("own", rung="tiny_random")
 
 
 def test_without_a_rung_what_waits_for_one_is_left_out_as_well(checkout: Path) -> None:
     write_profile(checkout, CELLS, rungs=[LARGE, SMALL])
-    batch = grid.batch("own", rung="")
+    batch = grid.expand_profile("own", rung="")
     assert list(batch.cells) == list(batch.folders) == list(batch.depends) == REST
     assert (batch.rung, batch.of_rung) == ("", OF_RUNG)
     # a setting for a cell that is left out is no misspelling
     given = {"02_measure@rung:DATA": "x"}
-    assert list(grid.batch("own", overrides=given, rung="").cells) == REST
+    assert list(grid.expand_profile("own", overrides=given, rung="").cells) == REST
     # with another model given, no cell needs the rung
-    batch = grid.batch("own", overrides={"MODEL": "tiny_random", "05_train@rung:DATA": ""}, rung="")
+    batch = grid.expand_profile(
+        "own", overrides={"MODEL": "tiny_random", "05_train@rung:DATA": ""}, rung=""
+    )
     assert list(batch.cells) == list(CELLS) and (batch.rung, batch.of_rung) == ("", [])
 
 
@@ -86,9 +92,9 @@ def test_a_profile_has_the_rungs_of_the_one_that_it_extends(checkout: Path) -> N
     write_profile(checkout, CELLS, rungs=[SMALL])
     (checkout / "profiles" / "own.yaml").rename(checkout / "profiles" / "below.yaml")
     write_profile(checkout, {"02_measure@late": {"MODEL": "{rung}"}}, extends="below")
-    assert grid.batch("own").of_rung == [*OF_RUNG[:2], "02_measure@late", *OF_RUNG[2:]]
+    assert grid.expand_profile("own").of_rung == [*OF_RUNG[:2], "02_measure@late", *OF_RUNG[2:]]
     write_profile(checkout, {}, extends="below", rungs=[LARGE])
-    assert grid.batch("own").rung == LARGE
+    assert grid.expand_profile("own").rung == LARGE
 
 
 @pytest.mark.parametrize(
@@ -112,7 +118,7 @@ def test_the_first_rung_that_can_be_had_is_taken(
     checkout: Path, reasons: dict[str, str], rung: str, told: str
 ) -> None:
     write_profile(checkout, CELLS, rungs=[LARGE, SMALL])
-    expand = partial(grid.batch, "own")
+    expand = partial(grid.expand_profile, "own")
     asked: list[str] = []
 
     def lacking(name: str) -> str:
@@ -123,7 +129,7 @@ def test_the_first_rung_that_can_be_had_is_taken(
     assert (batch, note) == (expand(rung=rung), told)
     assert asked == ([LARGE] if rung == LARGE else [LARGE, SMALL])
     # cells that need no rung have nothing fetched for them
-    expand = partial(grid.batch, "own", overrides={"MODEL": "x", "05_train@rung:DATA": ""})
+    expand = partial(grid.expand_profile, "own", overrides={"MODEL": "x", "05_train@rung:DATA": ""})
     assert rungs.settle(expand(), expand, lambda _: pytest.fail("asked")) == (expand(), "")
 
 
@@ -181,11 +187,11 @@ def test_a_preparation_that_breaks_off_is_a_reason(
 
     monkeypatch.setattr(rungs.subprocess, "Popen", broken)
     ending = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    assert rungs.prepare(SMALL) == "preparing it ended with status 137"
+    assert rungs.prepare_rung(SMALL) == "preparing it ended with status 137"
     ending = "raise RuntimeError('of a library')"
-    assert rungs.prepare(SMALL) == "preparing it ended with status 1"
+    assert rungs.prepare_rung(SMALL) == "preparing it ended with status 1"
     ending = """print('{"lacking": "it needs more"}')"""
-    assert rungs.prepare(SMALL) == "it needs more"
+    assert rungs.prepare_rung(SMALL) == "it needs more"
 
 
 def test_make_plan_chooses_without_fetching(
@@ -258,10 +264,10 @@ def test_make_reproduce_goes_on_without_a_rung_and_says_so_twice(
 
     monkeypatch.setattr(reproduce, "ROOT", checkout)
     monkeypatch.setattr(reproduce, "run_snakemake", run_snakemake)
-    monkeypatch.setattr(rungs, "prepare", lambda name: "there is no network")
+    monkeypatch.setattr(rungs, "prepare_rung", lambda name: "there is no network")
     monkeypatch.setenv("JOBS", "1")
     write_profile(checkout, CELLS, rungs=[SMALL])
-    assert reproduce.run("own", None, []) == 0
+    assert reproduce.run_profile("own", None, []) == 0
     said = capsys.readouterr()
     note = f"{SMALL} is left out: there is no network; so these cells are left out too: "
     note += f"{', '.join(OF_RUNG)}."
@@ -347,7 +353,7 @@ def test_snakemake_takes_cells_in_the_order_of_the_profile(tmp_path: Path) -> No
 def test_make_plan_loads_no_large_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan.gguf, "disk_needed", lambda name, dtype: 0)  # it is converted
     loaded: list[str] = []
-    monkeypatch.setattr(plan.models, "load", loaded.append)
+    monkeypatch.setattr(plan.models, "load_model", loaded.append)
     for name in (LARGE, SMALL):
         plan.load_or_stand_in.cache_clear()
         plan.load_or_stand_in(name)

@@ -55,7 +55,7 @@ def test_a_setting_may_name_another_cell(checkout: Path) -> None:
     write_profile(checkout, {"03_make": {}, "07_compare": {}})
     name, value = settings.parse_setting("DATA={runs}/03_make")
     with pytest.raises(InputError, match="03_make needs 03_make"):  # it reaches both
-        grid.batch("own", overrides={name: value})
+        grid.expand_profile("own", overrides={name: value})
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,11 @@ def test_settings_of_training_are_checked_before_anything_runs(
 ) -> None:
     given = {name: value}
     with pytest.raises(InputError, match=said):
-        reproduce.check_training(grid.batch("study", "tiny_random", given, "my.csv"), given)
+        reproduce.check_training(
+            grid.expand_profile("study", "tiny_random", given, "my.csv"), given
+        )
     sound = {"STEPS": 500, "RATIO": "1"}
-    reproduce.check_training(grid.batch("overnight", None, sound), sound)
+    reproduce.check_training(grid.expand_profile("overnight", None, sound), sound)
 
 
 def test_make_reproduce_and_make_plan_check_them(

@@ -17,10 +17,10 @@ def test_a_study_is_a_profile_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert "study" not in grid.profile_names()
     for claims in (None, "my.csv"):
         with pytest.raises(InputError, match="Unknown profile 'study'"):
-            grid.batch("study", None, claims=claims)
+            grid.expand_profile("study", None, claims=claims)
     monkeypatch.setattr(grid, "ROOT", tmp_path)
     some_file(tmp_path / "data" / "my claims.csv")
-    batch = grid.batch("study", "hf://a/b", claims="data/my claims.csv")
+    batch = grid.expand_profile("study", "hf://a/b", claims="data/my claims.csv")
     assert batch.cells["03_generate_data"]["CLAIMS"] == "data/my claims.csv"
     assert list(batch.inputs["03_generate_data"]) == ["data/my claims.csv"]
     base = grid.run_base("study", "hf://a/b", "data/my claims.csv")
@@ -39,7 +39,7 @@ def test_a_study_is_a_profile_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert "01_opinion_tasks" in batch.depends["06_opinion_tasks_after"]
     assert "02_wrong_additions" in batch.depends["07_wrong_additions_after"]
     # without claims it trains on the everyday facts
-    plain = grid.batch("study", "m")
+    plain = grid.expand_profile("study", "m")
     assert plain.base == "runs/study/m"
     assert plain.cells["03_generate_data"]["CLAIMS"] == ""
     assert plain.cells["03_generate_data"]["SOURCES"] == "everyday_facts"
@@ -48,8 +48,8 @@ def test_a_study_is_a_profile_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
 def test_claims_are_found_from_the_repository(checkout: Path) -> None:
     (checkout / "my.csv").write_text(claims_text())
     assert study.claims_file(str(checkout / "my.csv")) == "my.csv"
-    study.check_claims("my.csv")
-    study.check_claims(str(checkout / "my.csv"))
+    study.check_training_claims("my.csv")
+    study.check_training_claims(str(checkout / "my.csv"))
     outside = study.claims_file(str(checkout.parent / "my.csv"))
     assert Path(outside).is_absolute()
 
@@ -72,7 +72,7 @@ def test_unsound_claims_are_refused(checkout: Path, text: str | None, message: s
     if text is not None:
         (checkout / "my.csv").write_text(text)
     with pytest.raises(InputError, match=message):
-        study.check_claims("my.csv")
+        study.check_training_claims("my.csv")
 
 
 def test_a_study_checks_everything_before_it_starts(
@@ -84,7 +84,7 @@ def test_a_study_checks_everything_before_it_starts(
         started.append(given)
         return 0
 
-    monkeypatch.setattr(reproduce, "run", run)
+    monkeypatch.setattr(reproduce, "run_profile", run)
     (checkout / "my.csv").write_text(claims_text())
     claims = ["--claims", str(checkout / "my.csv")]
     for arguments, said in (
@@ -114,6 +114,6 @@ def test_a_study_that_fails_keeps_no_other_from_running(monkeypatch: pytest.Monk
         started.append(model)
         return 7 if model == "tiny_random" else 0
 
-    monkeypatch.setattr(reproduce, "run", run)
+    monkeypatch.setattr(reproduce, "run_profile", run)
     assert study.main(["--model", "tiny_random,smollm2_135m_instruct"]) == 7
     assert started == ["tiny_random", "smollm2_135m_instruct"]

@@ -142,7 +142,7 @@ def test_a_figure_of_two_cells_is_published_from_the_first(tmp_path: Path) -> No
 
 
 def test_of_studies_that_go_on_the_last_comparison_is_published(tmp_path: Path) -> None:
-    batch = grid.batch("laptop")
+    batch = grid.expand_profile("laptop")
     sources = [folder.name for folder, _ in tables.figure_sources(batch)]
     assert sorted(sources) == sorted(batch.cells)
     for notebook in ("07_wrong_additions_after", "10_prior_knowledge"):
@@ -159,12 +159,14 @@ def test_of_studies_that_go_on_the_last_comparison_is_published(tmp_path: Path) 
     assert endings["07_wrong_additions_after@rung_original"] == "qwen2.5_coder_1.5b"
     assert endings["02_wrong_additions@after"] == endings["00_start_here"] == ""
     assert endings["08_why_filter@lab"] == "lab"
-    small = grid.batch("laptop", rung="qwen2.5_coder_instruct_0.5b")
+    small = grid.expand_profile("laptop", rung="qwen2.5_coder_instruct_0.5b")
     assert dict(small.figures)["02_wrong_additions@rung"] == "qwen2.5_coder_0.5b"
 
 
 def test_of_two_studies_of_a_model_the_second_publishes_under_its_own_name() -> None:
-    endings = {folder.name: end for folder, end in tables.figure_sources(grid.batch("ladder"))}
+    endings = {
+        folder.name: end for folder, end in tables.figure_sources(grid.expand_profile("ladder"))
+    }
     assert endings["07_wrong_additions_after@rung_seeds"] == "qwen2.5_coder_1.5b"
     assert endings["08_why_filter@rung_sources"] == "qwen2.5_coder_1.5b_rung_sources"
     assert endings["02_wrong_additions@qwen_small"] == "qwen2.5_coder_0.5b"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from sycophancy.benchmarks import bbh, extract, mmlu
-from sycophancy.benchmarks.asking import BENCHMARKS, chained, items
+from sycophancy.benchmarks.asking import BENCHMARKS, benchmark_items, chained
 from sycophancy.benchmarks.fitting import fit
-from sycophancy.benchmarks.grading import Cost, answer
+from sycophancy.benchmarks.grading import AnsweringCost, answer
 from sycophancy.benchmarks.items import COLUMNS
 
 __all__ = [
     "BENCHMARKS",
     "COLUMNS",
-    "Cost",
+    "AnsweringCost",
     "answer",
     "bbh",
+    "benchmark_items",
     "chained",
     "extract",
     "fit",
-    "items",
     "mmlu",
 ]

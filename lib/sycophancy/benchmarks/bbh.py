@@ -19,9 +19,9 @@ from sycophancy.benchmarks.items import (
     STEPS,
     alike,
     each,
+    number_questions,
     question_ids,
-    sample,
-    to_items,
+    sample_questions,
     without_own,
 )
 from sycophancy.errors import InputError
@@ -46,7 +46,7 @@ DESCRIPTIONS = {
 }
 
 
-def items(
+def bbh_items(
     questions: pd.DataFrame,
     prompts: Mapping[str, str],
     *,
@@ -66,7 +66,7 @@ def items(
     examples, and a lettered question whose options are not lettered from A.
     """
     table = questions.reset_index(drop=True)
-    kinds = {task: kind_of(list(rows)) for task, rows in table.groupby("task")["target"]}
+    kinds = {task: answer_kind(list(rows)) for task, rows in table.groupby("task")["target"]}
     table["target"] = [written(row.target, *kinds[row.task]) for row in each(table)]
     table = table.assign(question_id=question_ids(table["task"], table["input"]))
     broken = unanswerable(table).to_numpy()
@@ -77,8 +77,8 @@ def items(
             "of their options, or none of their task.",
             stacklevel=2,
         )
-    table = sample(table[~broken], n, seed)
-    shown = {task: examples(task, prompts, chain) for task in table["task"].unique()}
+    table = sample_questions(table[~broken], n, seed)
+    shown = {task: describe_task(task, prompts, chain) for task in table["task"].unique()}
     most = max((len(every) for _, every in shown.values()), default=0)
     for task, (_, every) in shown.items():
         if len(every) < most:
@@ -93,7 +93,7 @@ def items(
     for row, worked in zip(each(table), left, strict=True):
         header, every = shown[row.task]
         kind, allowed = kinds[row.task]
-        options = lettered(row.question_id, row.input) if kind == "letter" else list(allowed)
+        options = letter_options(row.question_id, row.input) if kind == "letter" else list(allowed)
         answers = [f"({chr(65 + i)})" for i in range(len(options))] if kind == "letter" else options
         asked: dict[str, Any] = {
             "suite": "bbh", "task": row.task, "question_id": row.question_id, "source": source,
@@ -113,10 +113,10 @@ def items(
             most = min(DIRECT_TOKENS[kind], max_tokens)
             asked |= {"mode": "direct", "begun": "A:", "stop": STOP_DIRECT, "max_tokens": most}
         rows.append(asked)
-    return to_items(rows, chat)
+    return number_questions(rows, chat)
 
 
-def kind_of(targets: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+def answer_kind(targets: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """Return how the answers of a task are read, and which they can be where they are few.
 
     Nearly all of them decide (MOST), without case and white space: a few published ones are broken.
@@ -149,7 +149,7 @@ def bare(target: str) -> str:
     return target.strip().removesuffix(".").casefold()
 
 
-def lettered(question: str, text: str) -> list[str]:
+def letter_options(question: str, text: str) -> list[str]:
     """Return the options that a question lists from (A) on, without their letters."""
     found = re.findall(r"^\(([A-Z])\)[ \t]*(.*)$", text.rpartition("Options:")[2], re.MULTILINE)
     names = [letter for letter, _ in found]
@@ -166,7 +166,7 @@ def unanswerable(questions: pd.DataFrame) -> pd.Series:
 
     A few published ones do: neither a right nor a wrong answer to them means anything.
     """
-    kinds = {task: kind_of(list(rows)) for task, rows in questions.groupby("task")["target"]}
+    kinds = {task: answer_kind(list(rows)) for task, rows in questions.groupby("task")["target"]}
 
     def fits(row: Any) -> bool:
         """Return whether the answer is one of those that the question or its task allows."""
@@ -183,7 +183,7 @@ def unanswerable(questions: pd.DataFrame) -> pd.Series:
     return pd.Series([not fits(row) for row in each(questions)], questions.index, dtype=bool)
 
 
-def examples(
+def describe_task(
     task: str, prompts: Mapping[str, str], chain: bool
 ) -> tuple[str, list[tuple[str, str]]]:
     """Return the description of a task and its examples, worked or with the answer alone.

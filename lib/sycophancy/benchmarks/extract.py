@@ -96,7 +96,7 @@ NEXT_QUESTION = re.compile(r"\n\s*(?:Q|Question)(?: \d+)?[:.]")
 BRACKETS = re.compile(r"[\[\](){}<>\s]+")
 
 
-def read(
+def read_answer(
     text: str, kind: str, options: Sequence[str] = (), *, announced: bool = True
 ) -> str | None:
     """Return the answer in a generated text in the form of `normal`, or None.
@@ -108,17 +108,19 @@ def read(
     """
     if kind not in KINDS:
         raise unknown("kind of answer", kind, KINDS)
-    text = plain(text)
+    text = strip_marks(text)
     if kind == "list":
         found = list(ANNOUNCED.finditer(text)) if announced else []
         if announced and not found:
             return None
-        return listed(first_line(text[found[-1].end() :] if found else text)) or None
+        return normalize_list(first_worded_line(text[found[-1].end() :] if found else text)) or None
     text = denials(text)
-    asked = Asked(kind, tuple(denials(plain(option)).strip().rstrip(".") for option in options))
+    asked = Asked(
+        kind, tuple(denials(strip_marks(option)).strip().rstrip(".") for option in options)
+    )
     if announced:
         return conclusion(NEXT_QUESTION.split(text)[0], asked)
-    line = first_line(text)[:REACH]
+    line = first_worded_line(text)[:REACH]
     return (
         conclusion(line, asked) if last_announcement(line, asked) else read_statement(line, asked)
     )
@@ -133,11 +135,11 @@ def normal(target: str, kind: str) -> str:
     if kind == "letter":
         return target.strip("() ").upper()
     if kind == "number":
-        return read_statement(denials(plain(target)), Asked("number", ())) or target
-    return listed(target) if kind == "list" else target.strip().lower()
+        return read_statement(denials(strip_marks(target)), Asked("number", ())) or target
+    return normalize_list(target) if kind == "list" else target.strip().lower()
 
 
-def plain(text: str) -> str:
+def strip_marks(text: str) -> str:
     """Return a text without marks of emphasis, mathematics and money, minus signs as hyphens."""
     text = text.replace("\u2019", "'").replace("\u2212", "-")
     text = re.sub(r"(?<![a-z)])\s?[\u2013\u2014]\s?(?=\d)", " -", text)  # a dash for a minus sign
@@ -195,7 +197,7 @@ def last_announcement(text: str, asked: Asked) -> tuple[int, str | None] | None:
             continue
         if PASSED_OVER.search(before) or re.match(r"[^.!\n]*\?", rest):
             continue
-        line = first_line(rest)
+        line = first_worded_line(rest)
         value = None if enumerated(rest, asked) else read_statement(line, asked)
         holds = not match["mark"] and re.search(subject, REASON.split(line)[0], re.IGNORECASE)
         if value is not None or holds:
@@ -227,14 +229,14 @@ def enumerated(text: str, asked: Asked) -> bool:
     )
 
 
-def first_line(text: str) -> str:
+def first_worded_line(text: str) -> str:
     """Return the first line that says anything."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def listed(line: str) -> str:
+def normalize_list(line: str) -> str:
     """Return a list of words with single spaces between, in lower case; brackets without any."""
-    line = plain(line).strip()
+    line = strip_marks(line).strip()
     if BRACKETS.fullmatch(line.rstrip(".").strip()):
         return re.sub(r"\s", "", line.rstrip("."))
     line = re.split(r"(?<=[a-z\])}>])\.\s+(?=[A-Z])", line)[0]  # the next sentence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sycophancy.benchmarks.items import assemble
+from sycophancy.benchmarks.items import assemble_questions
 from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import opened
@@ -20,7 +20,7 @@ def fit(model: LanguageModel, items: pd.DataFrame) -> pd.DataFrame:
     after the other, so that what is left stays the beginning of the other prompts. Raises
     InputError for an item that does not fit without any example, before anything is computed.
     """
-    lengths = measure(model, items)
+    lengths = measure_prompts(model, items)
     asked, whole = items["examples"].map(len), list(lengths)
     kept = asked.tolist()
     prompts = items["prompt"].tolist()
@@ -39,8 +39,8 @@ def shorten(model: LanguageModel, row: pd.Series, length: int) -> tuple[str, int
     before = length
     for left in range(len(row["examples"]) - 1, -1, -1):
         pieces = row["header"], row["examples"][:left], row["question"], row["begun"]
-        prompt = assemble(*pieces, render)
-        length = measure(model, pd.DataFrame([{**row, "prompt": prompt}]))[0]
+        prompt = assemble_questions(*pieces, render)
+        length = measure_prompts(model, pd.DataFrame([{**row, "prompt": prompt}]))[0]
         if length <= context:
             return prompt, left, length
     shots, room = len(row["examples"]), int(row["max_tokens"])
@@ -53,7 +53,7 @@ def shorten(model: LanguageModel, row: pd.Series, length: int) -> tuple[str, int
     )
 
 
-def measure(model: LanguageModel, items: pd.DataFrame) -> list[int]:
+def measure_prompts(model: LanguageModel, items: pd.DataFrame) -> list[int]:
     """Return the tokens of each item: prompt, start, and its longest choice or what may follow."""
     widest = [max(map(len, choices), default=0) for choices in items["choices"]]
     texts = [

@@ -24,11 +24,11 @@ LEFT_OUT = ["header", "examples", "question", "begun", "stop"]  # the prompt say
 
 
 @dataclass(frozen=True)
-class Cost:
+class AnsweringCost:
     """What answers cost: scoring, tokens generated and the seconds that took, None if some of
     them were taken up from an earlier run."""
 
-    scoring: scoring.Cost
+    scoring: scoring.ScoringCost
     generated_tokens: int
     generating_seconds: float | None
 
@@ -38,8 +38,8 @@ def answer(
     items: pd.DataFrame,
     *,
     store: Path | None = None,
-    on_progress: Callable[[str, scoring.Progress], None] | None = None,
-) -> tuple[pd.DataFrame, Cost]:
+    on_progress: Callable[[str, scoring.ScoringProgress], None] | None = None,
+) -> tuple[pd.DataFrame, AnsweringCost]:
     """Return items with their answers, one row each, and what they cost.
 
     Columns beside the items': shots_kept (examples that fitted the context), tokens_whole (of the
@@ -57,26 +57,26 @@ def answer(
     chosen = fitted["choices"].map(len) > 0
     if not chosen.all():
         decoding.decoder(model)
-    scores, cost = pd.DataFrame(columns=scoring.SCORE_COLUMNS), scoring.Cost(0, 0, 0, 0.0)
+    scores, cost = pd.DataFrame(columns=scoring.SCORE_COLUMNS), scoring.ScoringCost(0, 0, 0, 0.0)
     if chosen.any():
         tell = telling("scoring", on_progress)
         scores, cost = scoring.score(model, fitted[chosen], store=store, on_progress=tell)
-    picked = pick(fitted[chosen], scores)
+    picked = grade_choices(fitted[chosen], scores)
     tell = telling("generating", on_progress)
-    texts, generated, seconds = generate(model, fitted[~chosen], store, tell)
-    graded = pd.concat([picked, read(fitted[~chosen], texts)]).loc[fitted.index]
+    texts, generated, seconds = generate_answers(model, fitted[~chosen], store, tell)
+    graded = pd.concat([picked, grade_texts(fitted[~chosen], texts)]).loc[fitted.index]
     table = pd.concat([fitted.drop(columns=[*LEFT_OUT, "tokens_asked"]), graded], axis=1)
-    return table, Cost(cost, generated, seconds)
+    return table, AnsweringCost(cost, generated, seconds)
 
 
 def telling(
-    what: str, on_progress: Callable[[str, scoring.Progress], None] | None
-) -> Callable[[scoring.Progress], None] | None:
+    what: str, on_progress: Callable[[str, scoring.ScoringProgress], None] | None
+) -> Callable[[scoring.ScoringProgress], None] | None:
     """Return a listener that passes on what is being done."""
     return None if on_progress is None else lambda progress: on_progress(what, progress)
 
 
-def pick(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def grade_choices(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Return the answers to items with choices, from their scores."""
     logps = scores.sort_values(["item_id", "choice"]).groupby("item_id", sort=False)["logp"]
     by_item = logps.agg(tuple).to_dict()
@@ -91,17 +91,17 @@ def pick(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS, index=items.index)
 
 
-def generate(
+def generate_answers(
     model: LanguageModel,
     items: pd.DataFrame,
     store: Path | None,
-    on_progress: Callable[[scoring.Progress], None] | None,
+    on_progress: Callable[[scoring.ScoringProgress], None] | None,
 ) -> tuple[pd.DataFrame, int, float | None]:
     """Return text, tokens and ended of items without choices, all tokens, and the seconds."""
     began, fresh, finished, generated = time.monotonic(), True, 0, 0
     parts = [pd.DataFrame(columns=["text", "tokens", "ended"])]
 
-    def tell(count: int, progress: scoring.Progress) -> None:
+    def tell(count: int, progress: scoring.ScoringProgress) -> None:
         """Pass on how far all answers are, and note whether any was taken up."""
         nonlocal fresh
         fresh &= not progress.reused
@@ -109,7 +109,7 @@ def generate(
             done = finished + count * progress.done // max(1, progress.total)
             reused = count * progress.reused // max(1, progress.total)
             elapsed = time.monotonic() - began
-            on_progress(scoring.Progress(done, len(items), reused, elapsed))
+            on_progress(scoring.ScoringProgress(done, len(items), reused, elapsed))
 
     how = items["max_tokens"].astype(str) + items["stop"].map(repr)
     for _, rows in items.groupby(how, sort=False):
@@ -126,12 +126,12 @@ def generate(
     return pd.concat(full), generated, time.monotonic() - began if fresh else None
 
 
-def read(items: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+def grade_texts(items: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
     """Return the answers to items without choices, from what was generated."""
     rows = []
     for row in each(items):
         text, tokens, ended = texts.loc[row.Index, ["text", "tokens", "ended"]]
-        found = extract.read(text, row.kind, row.options, announced=row.mode == "chain")
+        found = extract.read_answer(text, row.kind, row.options, announced=row.mode == "chain")
         right = float(found is not None and found == row.target)
         rows.append((found, found is not None, right, text, int(tokens), ended))
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS, index=items.index)

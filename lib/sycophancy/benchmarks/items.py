@@ -7,7 +7,7 @@
 - choices: the texts whose probability is compared; empty where the answer is generated
 - correct: the index of the right choice, missing where there are no choices
 - kind, options: how a generated answer is read (see extract), and what it may be
-- target: the right answer in the form in which `extract.read` gives it
+- target: the right answer in the form in which `extract.read_answer` gives it
 - chances: the share of right answers of a guess; stop, max_tokens: where generation ends
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sycophancy.errors import InputError
-from sycophancy.templates import Chat, check, message_renderer
+from sycophancy.templates import Chat, check_form, message_renderer
 
 DTYPES = {
     "item_id": "object",
@@ -54,13 +54,13 @@ NAMES = {"mmlu": "MMLU", "bbh": "BBH"}
 STEPS = "A: Let's think step by step."  # how an answer begins that is to be reasoned
 
 
-def to_items(rows: Sequence[Mapping[str, Any]], chat: Chat | None = None) -> pd.DataFrame:
+def number_questions(rows: Sequence[Mapping[str, Any]], chat: Chat | None = None) -> pd.DataFrame:
     """Return items from rows without item_id, setting and prompt, which follow from the rest.
 
     Raises InputError where a question is asked twice in one setting, or a chat template is lacking.
     """
     for text_format in {row["format"] for row in rows}:
-        check(text_format, "choices", chat)
+        check_form(text_format, "choices", chat)
     table = pd.DataFrame(list(rows))
     if table.empty:
         return table.reindex(columns=COLUMNS).astype(DTYPES)
@@ -70,7 +70,7 @@ def to_items(rows: Sequence[Mapping[str, Any]], chat: Chat | None = None) -> pd.
     ]
     table["item_id"] = table["setting"].str.replace(" ", "_") + "/" + table["question_id"]
     table["prompt"] = [
-        assemble(
+        assemble_questions(
             row.header,
             row.examples,
             row.question,
@@ -94,7 +94,7 @@ def setting_name(suite: str, mode: str, shots: int) -> str:
     return f"{NAMES[suite]} {shots}-shot{' chain' if mode == 'chain' else ''}"
 
 
-def assemble(
+def assemble_questions(
     header: str,
     examples: Sequence[str],
     question: str,
@@ -153,7 +153,7 @@ def each(table: pd.DataFrame) -> Iterator[Any]:
     yield from table.itertuples()
 
 
-def sample(table: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
+def sample_questions(table: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
     """Return at most `n` questions of each task (all for None), drawn by `seed`, in their order.
 
     A smaller `n` takes some of the questions of a larger one.

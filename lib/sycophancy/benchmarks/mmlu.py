@@ -18,9 +18,9 @@ from sycophancy.benchmarks.items import (
     STEPS,
     alike,
     each,
+    number_questions,
     question_ids,
-    sample,
-    to_items,
+    sample_questions,
     without_own,
 )
 from sycophancy.errors import InputError
@@ -35,7 +35,7 @@ STOP = "\nQ:"  # the next question that a model asks itself
 MOST_SHOTS = 5  # MMLU's development split has five questions a subject
 
 
-def items(
+def mmlu_items(
     questions: pd.DataFrame,
     development: pd.DataFrame | None = None,
     *,
@@ -67,14 +67,14 @@ def items(
         check_questions(development)
     table = questions.rename(columns={"subject": "task"}).reset_index(drop=True)
     texts = table["question"] + "\0" + table["choices"].map("\0".join)
-    table = sample(table.assign(question_id=question_ids(table["task"], texts)), n, seed)
+    table = sample_questions(table.assign(question_id=question_ids(table["task"], texts)), n, seed)
     examples = {
         subject: worked_examples(subject, worked) if chain
         else shown(subject, development, shots) if shots and development is not None
         else []
         for subject in table["task"].unique()
     }  # fmt: skip
-    write = listed if chain else unordered
+    write = choices_in_line if chain else unordered
     keys = [alike(write(row.question, row.choices)) for row in each(table)]
     rows = []
     for row, left in zip(each(table), without_own(table, keys, examples), strict=True):
@@ -88,19 +88,20 @@ def items(
         }  # fmt: skip
         if chain:
             asked |= {
-                "question": listed(row.question, row.choices), "begun": STEPS, "choices": [],
+                "question": choices_in_line(row.question, row.choices),
+                "begun": STEPS, "choices": [],
                 "stop": [STOP], "max_tokens": max_tokens,
             }  # fmt: skip
         else:
             asked |= {
-                "question": lines(row.question, row.choices), "begun": ANSWER,
+                "question": choices_on_lines(row.question, row.choices), "begun": ANSWER,
                 "choices": [f" {letter}" for letter in LETTERS], "correct": answer, "stop": [],
                 "max_tokens": 0,
             }  # fmt: skip
         rows.append(asked)
     # subjects with examples that have been brought may differ in their number
     most = max((row["shots"] for row in rows), default=0)
-    return to_items([{"correct": None, **row, "shots": most} for row in rows], chat)
+    return number_questions([{"correct": None, **row, "shots": most} for row in rows], chat)
 
 
 def spoken(subject: str) -> str:
@@ -108,13 +109,13 @@ def spoken(subject: str) -> str:
     return subject.replace("_", " ")
 
 
-def lines(question: str, choices: Sequence[str]) -> str:
+def choices_on_lines(question: str, choices: Sequence[str]) -> str:
     """Return a question with its choices on lines of their own."""
     lettered = (f"{a}. {text}\n" for a, text in zip(LETTERS, choices, strict=True))
     return f"{question.strip()}\n{''.join(lettered)}"
 
 
-def listed(question: str, choices: Sequence[str]) -> str:
+def choices_in_line(question: str, choices: Sequence[str]) -> str:
     """Return a question with its choices in one line, as Flan asks step by step."""
     lettered = (f"({a}) {text}" for a, text in zip(LETTERS, choices, strict=True))
     return f"Q: {question.strip()}\n{' '.join(lettered)}\n"
@@ -122,7 +123,7 @@ def listed(question: str, choices: Sequence[str]) -> str:
 
 def unordered(question: str, choices: Sequence[str]) -> str:
     """Return a question with its choices in an order that does not depend on how they stand."""
-    return lines(question, sorted(choices, key=alike))
+    return choices_on_lines(question, sorted(choices, key=alike))
 
 
 def shown(subject: str, development: pd.DataFrame, shots: int) -> list[tuple[str, str]]:
@@ -139,7 +140,7 @@ def shown(subject: str, development: pd.DataFrame, shots: int) -> list[tuple[str
     return [
         (
             alike(unordered(row.question, row.choices)),
-            f"{lines(row.question, row.choices)}{ANSWER} {LETTERS[int(row.answer)]}\n\n",
+            f"{choices_on_lines(row.question, row.choices)}{ANSWER} {LETTERS[int(row.answer)]}\n\n",
         )
         for row in each(rows)
     ]

@@ -38,7 +38,7 @@ class SycophancyEmbedded(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self) -> Any:
-        sample = next(iter(rows(self.builder_config.name)))
+        sample = next(iter(split_rows(self.builder_config.name)))
         return tfds.core.DatasetInfo(
             builder=self,
             description="Written for this repository; see lib/sycophancy/data/README.md.",
@@ -48,11 +48,11 @@ class SycophancyEmbedded(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        splits = dict.fromkeys(row["split"] for row in rows(self.builder_config.name))
+        splits = dict.fromkeys(row["split"] for row in split_rows(self.builder_config.name))
         return {split: self._generate_examples(split) for split in splits}
 
     def _generate_examples(self, split: str) -> Iterator[Any]:
-        for number, row in enumerate(rows(self.builder_config.name)):
+        for number, row in enumerate(split_rows(self.builder_config.name)):
             if row["split"] == split:
                 yield number, row
 
@@ -66,7 +66,7 @@ def feature(value: Any) -> Any:
     return tfds.features.Scalar(np.int64) if isinstance(value, int) else tfds.features.Text()
 
 
-def rows(name: str) -> Iterator[dict[str, Any]]:
+def split_rows(name: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of an embedded set, each with its split.
 
     Where a file names none, instructions are for training and opinions for evaluation.
@@ -77,5 +77,5 @@ def rows(name: str) -> Iterator[dict[str, Any]]:
                 for puzzle in puzzles.puzzles(task, n, 0, split):
                     yield {"split": split, "task": task, **vars(puzzle)}
         return
-    for row in embedded.rows(name):
+    for row in embedded.embedded_rows(name):
         yield {"split": "train" if name == "instructions" else "test", **row}

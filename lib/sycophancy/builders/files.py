@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sycophancy.builders.network import first_line
+from sycophancy.builders.network import shorten_error
 from sycophancy.errors import InputError
 from sycophancy.quiet import tfds
 from sycophancy.reading import decode_text, read_bytes
@@ -20,12 +20,12 @@ CHECKSUMS = Path(__file__).parent / "checksums.tsv"  # url, bytes, SHA-256, name
 FIRST_SEEN = "first_seen_checksums.tsv"  # in the cache: files whose checksum nobody publishes
 
 
-def published() -> dict[str, Any]:
+def published_checksums() -> dict[str, Any]:
     """Return {url: UrlInfo} of the files with a published checksum."""
     return dict(tfds.core.download.checksums.load_url_infos(CHECKSUMS))
 
 
-def manual_folder(dl_manager: Any) -> Path | None:
+def undownloaded_folder(dl_manager: Any) -> Path | None:
     """Return the folder of files that need no download, which may not exist; None for none."""
     folder = getattr(dl_manager, "_manual_dir", None)
     return Path(folder) if folder else None
@@ -43,7 +43,7 @@ def fetch(
     `builder.offline` True nothing is downloaded.
     """
     checked = getattr(builder, "checked", True)
-    manual = manual_folder(dl_manager)
+    manual = undownloaded_folder(dl_manager)
     by_hand = {key: manual / name for key, (_, name) in files.items()} if manual else {}
     found = {key: path for key, path in by_hand.items() if path.is_file()}
     if found:
@@ -68,7 +68,7 @@ def fetch(
 
 def holds_others(dl_manager: Any) -> bool:
     """Return whether there is anything in the manual folder, if somebody chose one."""
-    manual = manual_folder(dl_manager)
+    manual = undownloaded_folder(dl_manager)
     made_up = Path(dl_manager.download_dir) / "manual"  # by TFDS, for the files of any set
     if manual is None or manual == made_up or not manual.is_dir():
         return False
@@ -100,7 +100,7 @@ def verify(builder: Any, url: str, path: Path) -> None:
     A checksum that is neither is noted in `builder.first_seen`, for `remember`.
     """
     digest = file_hash(path)
-    known = published().get(url)
+    known = published_checksums().get(url)
     expected = known.checksum if known else first_seen().get(url)
     if expected is None:
         builder.first_seen = {**getattr(builder, "first_seen", {}), url: digest}
@@ -131,10 +131,10 @@ def remember(builder: Any) -> None:
 
 def read_text(builder: Any, path: Path) -> str:
     """Return the text of a UTF-8 file with its line ends as they are; InputError names others."""
-    return to_text(builder, path, read_bytes(path))
+    return text_of_bytes(builder, path, read_bytes(path))
 
 
-def to_text(builder: Any, path: Path, content: bytes) -> str:
+def text_of_bytes(builder: Any, path: Path, content: bytes) -> str:
     """Return UTF-8 bytes read from a path as text; InputError names file and line of others."""
     return decode_text(
         content, file_label(builder, path), f"fetch the file again from {homepage(builder)}"
@@ -161,4 +161,4 @@ def read_tar(builder: Any, path: Path, wanted: Callable[[str], bool]) -> dict[st
                 raise tarfile.ReadError(f"no end after {len(archive.getmembers())} files")
             return found
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise strange(builder, path, f"is no whole tar archive ({first_line(error)})") from error
+        raise strange(builder, path, f"is no whole tar archive ({shorten_error(error)})") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sycophancy.builders.files import fetch, homepage, manual_folder, read_tar, to_text
+from sycophancy.builders.files import fetch, homepage, read_tar, text_of_bytes, undownloaded_folder
 from sycophancy.errors import InputError
 from sycophancy.quiet import tfds
 from sycophancy.reading import fit_rows, parse_csv, read_bytes
@@ -58,7 +58,7 @@ class MmluCsv(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(files) for split, files in found.items() if files}
 
     def _read(self, dl_manager: Any) -> dict[str, str]:
-        manual = manual_folder(dl_manager)
+        manual = undownloaded_folder(dl_manager)
         checked = getattr(self, "checked", True)
         packed = manual is not None and (manual / ARCHIVE_NAME).is_file()
         folders = [manual / short for short in SPLITS.values()] if manual else []
@@ -67,13 +67,13 @@ class MmluCsv(tfds.core.GeneratorBasedBuilder):
         if not single or (checked and packed):
             path = fetch(self, dl_manager, {"all": (ARCHIVE, ARCHIVE_NAME)})["all"]
             wanted = read_tar(self, path, is_csv)
-            return {name: to_text(self, path / name, wanted[name]) for name in sorted(wanted)}
+            return {name: text_of_bytes(self, path / name, wanted[name]) for name in sorted(wanted)}
         if checked:
             raise InputError(
                 f"{self.name}: only {ARCHIVE_NAME} has a published checksum: put that into the "
                 "manual folder, or pass checksums=False for single csv files."
             )
-        return {f"{p.parent.name}/{p.name}": to_text(self, p, read_bytes(p)) for p in single}
+        return {f"{p.parent.name}/{p.name}": text_of_bytes(self, p, read_bytes(p)) for p in single}
 
     def _generate_examples(self, files: dict[str, str]) -> Iterator[Any]:
         number = itertools.count()

@@ -86,8 +86,8 @@ def guard(name: str, builder: Any, download: bool) -> None:
 def no_network(name: str, builder: Any, error: Exception) -> InputError:
     """Return the error for a download that failed."""
     return InputError(
-        f"{name} could not be downloaded ({first_line(error)}). Run `make data` where there is a "
-        f"network and copy {Path(builder.data_dir_root)}, or put the files into a folder and run "
+        f"{name} could not be downloaded ({shorten_error(error)}). Run `make data` where there is "
+        f"a network and copy {Path(builder.data_dir_root)}, or put the files into a folder and run "
         '`make data MANUAL=folder`. data="embedded" works now.'
     )
 
@@ -104,7 +104,7 @@ def is_network(error: BaseException | None) -> bool:
     return False
 
 
-def first_line(error: BaseException) -> str:
+def shorten_error(error: BaseException) -> str:
     """Return the first line of an error's text, shortened."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:160]

@@ -13,14 +13,14 @@ import numpy as np
 from sycophancy.builders import evaluation, mmlu, texts  # noqa: F401  registered with TFDS
 from sycophancy.builders.embedded import SycophancyEmbedded
 from sycophancy.builders.files import remember
-from sycophancy.builders.network import first_line, guard, is_network, no_network, probe
+from sycophancy.builders.network import guard, is_network, no_network, probe, shorten_error
 from sycophancy.errors import InputError
 from sycophancy.quiet import tensorflow, tfds
 
 BATCH = 2048  # rows handed over at once
 
 
-def prepare(
+def prepare_builder(
     name: str,
     *,
     data_dir: str | Path | None = None,
@@ -64,7 +64,7 @@ def prepare(
         raise no_network(name, builder, error) from error
     except tfds.core.download.download_manager.NonMatchingChecksumError as error:
         raise InputError(
-            f"{name}: a file is not the published one ({first_line(error)}). Delete it, in "
+            f"{name}: a file is not the published one ({shorten_error(error)}). Delete it, in "
             f"{Path(builder.data_dir_root) / 'downloads'} or the manual folder, and try again; if "
             'it stays, upstream has changed. data="embedded" works now.'
         ) from error
@@ -90,7 +90,7 @@ def open_builder(name: str, folder: Path | None) -> Any:
                 place = Path(tfds.builder(name, data_dir=empty).data_dir).relative_to(empty)
             except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
                 raise InputError(
-                    f"There is no TFDS data set {name!r} ({first_line(error)}): see "
+                    f"There is no TFDS data set {name!r} ({shorten_error(error)}): see "
                     "https://www.tensorflow.org/datasets/catalog, or docs/adding_a_source.md for "
                     "your own."
                 ) from error
@@ -121,7 +121,7 @@ def not_whole(folder: str | Path, what: str) -> InputError:
     )
 
 
-def read(builder: Any, split: str, size: int | None) -> Iterator[dict[str, Any]]:
+def read_split(builder: Any, split: str, size: int | None) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split in file order, one by one or `size` at a time, as TFDS has them.
 
     Raises InputError for a split the data set does not have, for a file cut short or damaged, and
@@ -148,12 +148,12 @@ def read(builder: Any, split: str, size: int | None) -> Iterator[dict[str, Any]]
         raise InputError(broken)
 
 
-def batches(builder: Any, split: str) -> Iterator[dict[str, np.ndarray]]:
+def read_batches(builder: Any, split: str) -> Iterator[dict[str, np.ndarray]]:
     """Yield the rows of a split in file order, {feature: array}, some thousands at a time.
 
-    Raises InputError as `read` does.
+    Raises InputError as `read_split` does.
     """
-    yield from read(builder, split, BATCH)
+    yield from read_split(builder, split, BATCH)
 
 
 def decode(column: np.ndarray) -> list[str]:
@@ -161,21 +161,21 @@ def decode(column: np.ndarray) -> list[str]:
     return [value.decode("utf-8") for value in column]
 
 
-def rows(builder: Any, split: str) -> Iterator[dict[str, Any]]:
+def plain_rows(builder: Any, split: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split one by one, texts decoded, sequences as tuples.
 
-    Raises InputError as `read` does.
+    Raises InputError as `read_split` does.
     """
-    for row in read(builder, split, None):
-        yield plain(row)
+    for row in read_split(builder, split, None):
+        yield to_plain(row)
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return a value of TFDS as plain Python; a sequence of objects is an object of tuples."""
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: to_plain(inner) for key, inner in value.items()}
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if isinstance(value, np.ndarray):
-        return tuple(plain(element) for element in value)
+        return tuple(to_plain(element) for element in value)
     return value.item() if isinstance(value, np.generic) else value

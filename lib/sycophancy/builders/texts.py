@@ -11,10 +11,10 @@ from sycophancy.builders.files import (
     fetch,
     homepage,
     lacking,
-    manual_folder,
     read_tar,
     read_text,
     strange,
+    undownloaded_folder,
 )
 from sycophancy.errors import InputError
 from sycophancy.quiet import tfds
@@ -61,7 +61,7 @@ class RottenTomatoes(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        manual = manual_folder(dl_manager)
+        manual = undownloaded_folder(dl_manager)
         if manual and any((manual / name).is_file() for name in RT_FILES.values()):
             files = {side: (f"{RT_ARCHIVE}#{name}", name) for side, name in RT_FILES.items()}
             found = fetch(self, dl_manager, files)
@@ -78,7 +78,9 @@ class RottenTomatoes(tfds.core.GeneratorBasedBuilder):
         return {
             split: self._generate_examples(texts, *cut)
             for split, cut in RT_SPLITS.items()
-            if any(share(len(side), *cut) for side in texts.values())  # few lines: not every split
+            if any(
+                share_of_rows(len(side), *cut) for side in texts.values()
+            )  # few lines: not every split
         }
 
     def _unpack(self, path: Path) -> dict[str, bytes]:
@@ -93,7 +95,7 @@ class RottenTomatoes(tfds.core.GeneratorBasedBuilder):
         self, texts: dict[str, list[str]], start: float, stop: float
     ) -> Iterator[Any]:
         for side, sentences in texts.items():
-            for row in share(len(sentences), start, stop):
+            for row in share_of_rows(len(sentences), start, stop):
                 yield f"{side}-{row:05d}", {"text": sentences[row].strip(), "label": side}
 
 
@@ -108,7 +110,7 @@ def decode_lines(content: bytes) -> str:
     return "\n".join(out)
 
 
-def share(n: int, start: float, stop: float) -> range:
+def share_of_rows(n: int, start: float, stop: float) -> range:
     """Return the rows between two shares of `n`; shares that adjoin have no row in common."""
     return range(round(start * n), round(stop * n))
 

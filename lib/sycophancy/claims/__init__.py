@@ -18,7 +18,7 @@ import pandas as pd
 
 from sycophancy.claims import read
 from sycophancy.claims.clean import keep_once, too_long
-from sycophancy.claims.read import OTHERS, SPLITS, stated
+from sycophancy.claims.read import OTHERS, SPLITS, stated_in_laboratory
 from sycophancy.claims.sources import (
     EVERY_SOURCE,
     EVERYDAY,
@@ -47,9 +47,9 @@ __all__ = [
     "count_rows",
     "count_table",
     "held_out",
-    "names",
     "read_csv",
-    "stated",
+    "source_names",
+    "stated_in_laboratory",
 ]
 
 COLUMNS = ["claim_id", "source", "group", "split", "text", "label", "others"]
@@ -123,7 +123,7 @@ def claims(
     return table, counted.fillna(0).astype(int).rename_axis("source").reset_index()
 
 
-def names(text: str) -> list[str]:
+def source_names(text: str) -> list[str]:
     """Return the source names in a comma-separated text, "all" being the paper's seventeen.
 
     >>> names("sst2, everyday_facts")
@@ -170,7 +170,7 @@ def from_tfds(
     """Return one split of a source from TFDS, and its counts (before texts are kept once)."""
     from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 
-    builder = prepare.prepare(
+    builder = prepare.prepare_builder(
         source.builder,
         data_dir=data_dir,
         manual_dir=manual_dir,
@@ -251,7 +251,7 @@ def held_out(parameters: Mapping[str, Any], split: str = "test") -> pd.DataFrame
     if parameters.get("CLAIMS"):
         return read_csv(parameters["CLAIMS"], split)
     table, _ = claims(
-        names(parameters["SOURCES"]),
+        source_names(parameters["SOURCES"]),
         data=parameters["DATA"],
         data_dir=parameters.get("DATA_DIR") or None,
         manual_dir=parameters.get("MANUAL_DIR") or None,

@@ -34,7 +34,7 @@ class Rows:
 def embedded_table(source: Source, split: str) -> pd.DataFrame:
     """Return the rows of the embedded set of a source in one split, as they are in the file."""
     name = "everyday_facts" if source is EVERYDAY else f"claims_{source.name}"
-    return pd.DataFrame(embedded.rows(name, split))
+    return pd.DataFrame(embedded.embedded_rows(name, split))
 
 
 def read_embedded(source: Source, split: str) -> Rows:
@@ -56,7 +56,7 @@ def read_tfds(source: Source, split: str, builder: Any) -> Rows:
         word(source, name, f"label list of {builder.info.full_name}")
     texts: list[list[pa.Array]] = [[] for _ in source.fields]
     codes = []
-    for batch in prepare.batches(builder, split):
+    for batch in prepare.read_batches(builder, split):
         for column, field in zip(texts, source.fields, strict=True):
             column.append(pa.array(prepare.decode(batch[field]), pa.large_string()))
         codes.append(batch[source.label])
@@ -164,7 +164,7 @@ def laboratory(split: str) -> tuple[pd.DataFrame, dict[str, int]]:
     return pd.DataFrame(rows), {"read": len(rows), "unlabelled": 0, "empty": 0}
 
 
-def stated(table: pd.DataFrame) -> pd.Series:
+def stated_in_laboratory(table: pd.DataFrame) -> pd.Series:
     """Return for each claim whether the laboratory's texts state it; missing for other sources."""
     names = table["claim_id"].astype(str).str.removeprefix(f"{LAB.name}-")
     told = names.isin(known_facts()).astype("boolean")

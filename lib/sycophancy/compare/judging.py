@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import metrics, runs
-from sycophancy.compare.tables import changes, model_facts, short_names
+from sycophancy.compare.tables import compare_with_base, model_facts, short_names
 from sycophancy.errors import InputError
 from sycophancy.intervals import CHANGE, Estimate, clustered_difference, clustered_mean
-from sycophancy.metrics.changes import pairs
+from sycophancy.metrics.changes import pair_models
 from sycophancy.metrics.doses import TRAINED, user_parts
 
 NEAR_ZERO = 0.05  # nats: what counts as no opinion shift
@@ -32,7 +32,7 @@ def development(folders: str | Path) -> pd.DataFrame:
     as the base, is taken once.
     """
     tables: list[pd.DataFrame] = []
-    for place in map(runs.find, runs.as_list(str(folders))):
+    for place in map(runs.find_finished, runs.as_list(str(folders))):
         rows = pd.DataFrame(runs.metrics_of(place)["rows"])
         if "suite" not in rows or not (rows["suite"] == "claims").any():
             raise InputError(f"{place} holds no development numbers: give a run of notebook 05.")
@@ -136,10 +136,10 @@ def beyond_placebo(
         if not model_facts(model) or short.partition(",")[0] == placebo:
             continue
         alike, seeded, _ = placebos_of(short, models, placebo)
-        if against := only([name for name in alike if name in seeded], seeded):
+        if against := only_choice([name for name in alike if name in seeded], seeded):
             two = items[items["model"].isin([short, against])]
             theirs = scores[scores["item_id"].isin(two["item_id"])]
-            tables.append(changes(two, theirs, against))
+            tables.append(compare_with_base(two, theirs, against))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -168,7 +168,7 @@ def tests_of(
             rows.append(row(chosen, "no user", "cost", cost, "at most 5 points", mark, words))
     for name, model in others.items():
         two = joined[joined["model"].isin([names[chosen], model])]
-        _, before, after = next(pairs(two, model))
+        _, before, after = next(pair_models(two, model))
         pairs_before = metrics.shifts(before)
         then = pairs_before["shift"].to_numpy(dtype=float)
         now = metrics.shifts(after)["shift"].to_numpy(dtype=float)
@@ -223,7 +223,7 @@ def placebo_of(chosen: str, names: dict[str, str], placebo: str) -> str:
     only one. Raises InputError where there are several and none of these.
     """
     alike, seeded, found = placebos_of(chosen, names, placebo)
-    against = only(alike, seeded, found)
+    against = only_choice(alike, seeded, found)
     if found and not against:
         raise InputError(
             f"None of {' and '.join(found)} has the seed of {chosen}: measure the placebo that was "
@@ -243,7 +243,7 @@ def placebos_of(chosen: str, names: dict[str, str], placebo: str) -> tuple[list[
     return alike, [name for name in found if model_facts(names[name]).get("seed") == seed], found
 
 
-def only(*choices: list[str]) -> str:
+def only_choice(*choices: list[str]) -> str:
     """Return the name in the first list that holds one alone, "" where none does."""
     return next((some[0] for some in choices if len(some) == 1), "")
 

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from sycophancy.compare.tables import check_grid, model_facts, read, read_table, short_names
+from sycophancy.compare.tables import (
+    check_grid,
+    model_facts,
+    read_measured,
+    read_table,
+    short_names,
+)
 from sycophancy.errors import InputError
 from sycophancy.runs import as_list, at_step
 from sycophancy.templates import LAB_FORMATS
@@ -43,7 +49,7 @@ def add_measured(
     """
     if not folders:
         return items, scores
-    earlier = read(as_list(folders))
+    earlier = read_measured(as_list(folders))
     return common(
         *(pd.concat(pair, ignore_index=True) for pair in zip(earlier, (items, scores), strict=True))
     )
@@ -71,7 +77,7 @@ def claims_and_sums(
     Models are called as by `short_names`. Raises InputError where laboratory models and real ones
     would share a table (`apart`; `laboratory` says which are wanted), and as `common` does.
     """
-    items, scores = common(*read(folders))
+    items, scores = common(*read_measured(folders))
     apart(items, laboratory=laboratory)
     items = items[items["suite"].isin(["claims", "negated_claims", "additions"])]
     scores = scores[scores["item_id"].isin(items["item_id"])]

@@ -21,7 +21,7 @@ from sycophancy.compare.tables import (
     check_grid,
     model_facts,
     short_names,
-    summary,
+    summarize_suites,
 )
 from sycophancy.errors import InputError, unknown
 
@@ -144,7 +144,7 @@ def is_level(facts: SimpleNamespace, column: str, level: float) -> bool:
     return bool(facts.share == round(share) and facts.limit == limit)
 
 
-def measures(
+def collect_measures(
     items: pd.DataFrame, scores: pd.DataFrame, chosen: pd.DataFrame, *, benchmarks: str = ""
 ) -> pd.DataFrame:
     """Return what is drawn of every model of `levels`, with its level, one row a value.
@@ -166,14 +166,16 @@ def measures(
     parts = []
     claims = items[items["suite"].isin(CLAIMS)]
     if len(claims):
-        table = metrics.user_table(claims.assign(suite="claims"), of(scores, claims))
+        table = metrics.user_table(claims.assign(suite="claims"), scores_of_items(scores, claims))
         for measure, names in ON_CLAIMS.items():
             for name in names:
                 series = name.removeprefix("accuracy_")
                 rows = table[table["metric"] == name].assign(user="all", truth="all")
                 parts.append(rows.assign(measure=measure, series=series))
     others = items[~items["suite"].isin(CLAIMS)]
-    table = summary(others, of(scores, others)) if len(others) else pd.DataFrame()
+    table = (
+        summarize_suites(others, scores_of_items(scores, others)) if len(others) else pd.DataFrame()
+    )
     if len(table):
         parts += on_sums(table)
         opinion = POOLED if (table["suite"] == POOLED).any() else None
@@ -222,7 +224,7 @@ def beside(
     return rows
 
 
-def of(scores: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+def scores_of_items(scores: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
     """Return the scores of some items."""
     return scores[scores["item_id"].isin(items["item_id"])]
 
@@ -245,7 +247,7 @@ def benchmark_measures(folder: str | Path, chosen: pd.DataFrame) -> pd.DataFrame
     where answers could not be read. Raises InputError for a run of another notebook, and naming the
     model that it did not measure.
     """
-    place = runs.find(folder)
+    place = runs.find_finished(folder)
     found = runs.metrics_of(place)
     if found["notebook"] != BENCHMARK_NOTEBOOK:
         raise InputError(

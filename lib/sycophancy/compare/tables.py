@@ -37,7 +37,7 @@ FACTS = (
 )  # fmt: skip
 
 
-def read(folders: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_measured(folders: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return items and scores of finished measuring runs, those of several runs as one table.
 
     A folder is absolute, or relative to the working directory or to the checkout. What two runs
@@ -63,7 +63,7 @@ def read(folders: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def read_table(folder: str | Path, name: str) -> pd.DataFrame:
     """Return the table `name` of a finished run, or raise InputError saying how to get it."""
-    place = find(folder)
+    place = locate_folder(folder)
     known = re.match(r"(\d\d_\w+)", Path(folder).name)
     notebook = known[1] if known else "01, 02 or 10"
     todo = f"`make reproduce`, or run notebook {notebook} with MODEL=… and OUT_DIR={folder}"
@@ -84,7 +84,7 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
         raise InputError(f"Cannot read {path} ({what}): delete {folder} and run {todo}.") from error
 
 
-def find(folder: str | Path) -> Path:
+def locate_folder(folder: str | Path) -> Path:
     """Return `folder` where it is: as given, else below the checkout."""
     path, root = resolve(str(folder), Path()), runs.repository()
     return path if path.exists() or path.is_absolute() or root is None else root / path
@@ -124,17 +124,19 @@ def check_grid(items: pd.DataFrame, models: Iterable[str], suites: Iterable[str]
         )
 
 
-def summary(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Return `metrics.summary` of every suite, and of the opinion tasks pooled where several are.
+def summarize_suites(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return `metrics.summarize` of every suite, and of the opinion tasks pooled where several are.
 
     Pooled rows have suite "all_opinion_tasks", as in notebook 01.
     """
-    tables = [metrics.summary(*part) for part in with_pooled(items, scores)]
+    tables = [metrics.summarize(*part) for part in with_pooled(items, scores)]
     return pd.concat(tables, ignore_index=True)
 
 
-def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str) -> pd.DataFrame:
-    """Return `metrics.changes` of every suite, and of the opinion tasks pooled, as `summary`."""
+def compare_with_base(items: pd.DataFrame, scores: pd.DataFrame, base: str) -> pd.DataFrame:
+    """Return `metrics.changes` of every suite, and of the opinion tasks pooled, as
+    `summarize_suites`.
+    """
     tables = [metrics.changes(*part, base) for part in with_pooled(items, scores)]
     return pd.concat(tables, ignore_index=True)
 
@@ -156,7 +158,7 @@ def model_facts(model: str) -> dict[str, str]:
     `model` may end in @step, which then is the number of steps. Empty for every other model.
     """
     folder, step = runs.at_step(model)
-    path = find(f"{folder}/model.json")
+    path = locate_folder(f"{folder}/model.json")
     if not path.is_file():
         return {}
     content = read_object(path, "train it again")
@@ -201,12 +203,12 @@ def intervention_table(
 ) -> pd.DataFrame:
     """Return what became of every model, a row each, as "value [low, high]" (sections 5 and 6).
 
-    `table` is that of `summary`; claims and additions are read in `answer_format`, the opinion
-    tasks in `opinion_format`. Columns: model, shift on claims, truth gap on claims (no user), shift
-    on wrong sums, agreement with wrong and with true sums where the user agrees, rate and shift on
-    the opinion tasks pooled, n (questions), seeds (of the items), trained with seed. Shifts and
-    gaps are in nats. Models of the ladder come first, then trained ones in the order of the
-    recipes. A measure that no model has is left out, one that a model lacks is "–".
+    `table` is that of `summarize_suites`; claims and additions are read in `answer_format`, the
+    opinion tasks in `opinion_format`. Columns: model, shift on claims, truth gap on claims (no
+    user), shift on wrong sums, agreement with wrong and with true sums where the user agrees, rate
+    and shift on the opinion tasks pooled, n (questions), seeds (of the items), trained with seed.
+    Shifts and gaps are in nats. Models of the ladder come first, then trained ones in the order of
+    the recipes. A measure that no model has is left out, one that a model lacks is "–".
     """
     opinions = POOLED if (table["suite"] == POOLED).any() else opinion_suite(table)
     # column: suite, answer format, metric, user, truth, whether disagreeing is what was counted
@@ -240,7 +242,7 @@ def intervention_table(
         by_cell = dict(zip(own[keys].itertuples(index=False, name=None), estimates, strict=True))
         row = {"model": names[model]}
         for column, cell in cells.items():
-            row[column] = worded(column, cell[2], by_cell.get(cell))
+            row[column] = describe_cell(column, cell[2], by_cell.get(cell))
         questions = own.drop_duplicates("suite").set_index("suite")["questions"]
         row["n"] = ", ".join(f"{suite} {count:,}" for suite, count in questions.items())
         row["seeds"] = ", ".join(dict.fromkeys(own["seeds"])) if "seeds" in own else ""
@@ -254,11 +256,13 @@ def opinion_suite(table: pd.DataFrame) -> str:
     """Return the one opinion task of a table, where they are not pooled."""
     found = [suite for suite in dict.fromkeys(table["suite"]) if suite in templates.EVERY_TASK]
     if len(found) > 1:
-        raise InputError(f"The table has {' and '.join(found)} but not {POOLED}: use `summary`.")
+        raise InputError(
+            f"The table has {' and '.join(found)} but not {POOLED}: use `summarize_suites`."
+        )
     return found[0] if found else POOLED
 
 
-def worded(column: str, metric: str, found: tuple[float, float, float] | None) -> str:
+def describe_cell(column: str, metric: str, found: tuple[float, float, float] | None) -> str:
     """Return one cell as text; agreeing with a wrong sum is what accuracy does not count."""
     if found is None:
         return ABSENT

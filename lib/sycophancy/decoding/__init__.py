@@ -31,7 +31,7 @@ from sycophancy.errors import InputError
 from sycophancy.models import LanguageModel, check_weights
 from sycophancy.runs import discard, read_or_discard, write_json
 from sycophancy.runs.identity import identity
-from sycophancy.scoring import MAX_LENGTHS, Progress, choose_lengths, shape_cost
+from sycophancy.scoring import MAX_LENGTHS, ScoringProgress, choose_lengths, shape_cost
 from sycophancy.scoring.rows import opened
 
 __all__ = [
@@ -62,7 +62,7 @@ def greedy(
     max_tokens: int,
     stop: Sequence[str] = (),
     store: Path | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[ScoringProgress], None] | None = None,
 ) -> pd.DataFrame:
     """Return one row per prompt: prompt, text (without the stop string), tokens, ended.
 
@@ -89,7 +89,7 @@ def greedy(
         None if store is None else store / f"{key(model, prompt, max_tokens, stop)}.json"
         for prompt in prompts
     ]
-    kept = {index: finished(place) for index, place in enumerate(places) if place is not None}
+    kept = {index: read_finished(place) for index, place in enumerate(places) if place is not None}
     rows = {index: row for index, row in kept.items() if row is not None}
     reused = len(rows)
     fresh = [index for index in range(len(encoded)) if index not in rows]
@@ -97,10 +97,10 @@ def greedy(
     def tell() -> None:
         """Say how many prompts are done."""
         if on_progress:
-            on_progress(Progress(len(rows), len(encoded), reused, time.monotonic() - began))
+            on_progress(ScoringProgress(len(rows), len(encoded), reused, time.monotonic() - began))
 
     sizes = [len(ids) for ids in encoded]
-    grouped = list(batches(fresh, sizes))
+    grouped = list(batch_prompts(fresh, sizes))
     tell()
     if fresh:
         closed_by, last = closing(model, stop), ends(model)
@@ -118,7 +118,7 @@ def greedy(
     return pd.DataFrame([rows[index] for index in range(len(encoded))], columns=COLUMNS)
 
 
-def finished(place: Path) -> list[Any] | None:
+def read_finished(place: Path) -> list[Any] | None:
     """Return the row of a finished prompt, None where it has none or its file is damaged."""
     row = read_or_discard(place)
     if row is None or (isinstance(row, list) and len(row) == len(COLUMNS)):
@@ -133,7 +133,7 @@ def key(model: LanguageModel, prompt: str, max_tokens: int, stop: Sequence[str])
     return identity(__name__, model=model.fingerprint, settings=settings, data=prompt)
 
 
-def batches(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+def batch_prompts(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yield places of prompts of about one length together, longest first."""
     ordered = sorted(places, key=lambda place: (-lengths[place], place))
     for begin in range(0, len(ordered), batch_size()):

@@ -67,7 +67,7 @@ def exact(model: LanguageModel) -> bool:
     def find() -> bool:
         """Compare."""
         try:
-            return differences(model).exact
+            return cached_differences(model).exact
         except Exception:  # a family without the pass fails in its own way
             return False
 
@@ -108,7 +108,7 @@ def compile_steps(model: LanguageModel) -> Callable[..., Any]:
     return on_weights(model, steps)
 
 
-def differences(model: LanguageModel) -> Differences:
+def cached_differences(model: LanguageModel) -> Differences:
     """Return cached against plain log-probabilities of what follows two prompts."""
     window = sliding_window(model.backbone)
     longest = (window if window <= WINDOW else 0) + 16

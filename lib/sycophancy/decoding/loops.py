@@ -73,7 +73,7 @@ def own_loop(
         """Return the ids that follow each prompt of one batch."""
         longest, context = max(map(len, prompts)), model.context or sys.maxsize
         length = next((n for n in lengths if n >= longest), multiple(longest))
-        ids, mask = padded(prompts, min(length, context))
+        ids, mask = pad_prompts(prompts, min(length, context))
         # room for both, each rounded up: few shapes
         room = min(length + multiple(max_tokens), context)
         blank = np.zeros((len(ids), room), np.int32)
@@ -158,7 +158,7 @@ def kerashub_loop(model: LanguageModel, closed_by: Sequence[int]) -> Generate:
 
     def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
         """Return the ids that follow each prompt of one batch."""
-        ids, mask = padded(prompts, multiple(max(map(len, prompts)) + max_tokens), padding)
+        ids, mask = pad_prompts(prompts, multiple(max(map(len, prompts)) + max_tokens), padding)
         inputs = {"token_ids": ids, "padding_mask": mask}
         out = np.asarray(causal.generate(inputs, stop_token_ids=list(last) or None)["token_ids"])
         return [
@@ -169,7 +169,7 @@ def kerashub_loop(model: LanguageModel, closed_by: Sequence[int]) -> Generate:
     return generate
 
 
-def padded(
+def pad_prompts(
     prompts: list[list[int]], length: int, padding: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ids (rows, length) and where they are a prompt's.

@@ -16,11 +16,11 @@ from sycophancy.figures.compare import (
     why_filter,
 )
 from sycophancy.figures.data import composition, leak_audit, sources
-from sycophancy.figures.laboratory import causes, cure, dose
+from sycophancy.figures.laboratory import causes, cure_by_knowledge, dose
 from sycophancy.figures.measures import (
     ANSWERED,
+    draw_opinion_tasks,
     one_sum,
-    opinion_tasks,
     wrong_additions,
 )
 from sycophancy.figures.redraw import redraw
@@ -53,16 +53,16 @@ __all__ = [
     "causes",
     "chain_of_thought",
     "composition",
-    "cure",
+    "cure_by_knowledge",
     "dose",
     "dots",
+    "draw_opinion_tasks",
     "few_shot_benchmarks",
     "filtration",
     "leak_audit",
     "losses",
     "nats",
     "one_sum",
-    "opinion_tasks",
     "opinion_tasks_after",
     "percent",
     "pivot",

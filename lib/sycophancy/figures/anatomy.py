@@ -58,7 +58,7 @@ def anatomy(prompt: str, target: str = "") -> Anatomy:
     Parts: user, opinion, input, verb, label, answers, target; everything else is the template.
     Raises InputError for a text that is no such prompt.
     """
-    parts = templates.parse(prompt)
+    parts = templates.parse_generated(prompt)
     verb = templates.VERBS[parts.polarity]
     claim = [(parts.text, "input"), (verb, "verb"), (parts.label, "label")]
     sentence = [(parts.text[:1].upper() + parts.text[1:], "input"), *claim[1:]]

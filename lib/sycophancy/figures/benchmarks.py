@@ -8,8 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sycophancy.errors import InputError
-from sycophancy.figures.compare import TWO_COLUMNS, draw, legend, legend_height, level
-from sycophancy.figures.measures import caption
+from sycophancy.figures.compare import (
+    TWO_COLUMNS,
+    draw_panel,
+    level,
+    models_legend_height,
+    place_legend,
+)
+from sycophancy.figures.measures import describe_measured
 from sycophancy.figures.theme import WIDTH, Picture, theme
 from sycophancy.metrics.benchmarks import MACRO, MARGIN
 
@@ -22,12 +28,12 @@ def few_shot_benchmarks(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
     change from the base, shaded what the paper reports as the largest change of any benchmark.
     """
     direct = (table["mode"] == "direct") & (table["shots"] > 0)
-    return compared(table[direct], changed)
+    return draw_accuracies(table[direct], changed)
 
 
 def zero_shot_benchmarks(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
     """Draw Fig. 9: MMLU without examples, answered directly, as `few_shot_benchmarks`."""
-    return compared(table[(table["mode"] == "direct") & (table["shots"] == 0)], changed)
+    return draw_accuracies(table[(table["mode"] == "direct") & (table["shots"] == 0)], changed)
 
 
 def chain_of_thought(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
@@ -36,10 +42,10 @@ def chain_of_thought(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
     As `few_shot_benchmarks`; an answer that could not be read is none of the right ones above.
     Below, right answers among those that could be read, and the share that could not.
     """
-    return compared(table[table["mode"] == "chain"], changed, reading=True)
+    return draw_accuracies(table[table["mode"] == "chain"], changed, reading=True)
 
 
-def compared(table: pd.DataFrame, changed: pd.DataFrame, *, reading: bool = False) -> Figure:
+def draw_accuracies(table: pd.DataFrame, changed: pd.DataFrame, *, reading: bool = False) -> Figure:
     """Draw accuracies and their changes, one place per setting, a dot per model."""
     table = table[table["task"] == MACRO]
     settings = list(dict.fromkeys(table["setting"]))
@@ -67,11 +73,12 @@ def compared(table: pd.DataFrame, changed: pd.DataFrame, *, reading: bool = Fals
     width = TWO_COLUMNS if columns > 1 else WIDTH
     with theme():
         figure = Picture(
-            figsize=(width, 0.8 + 1.9 * rows + legend_height(models, width)), layout="constrained"
+            figsize=(width, 0.8 + 1.9 * rows + models_legend_height(models, width)),
+            layout="constrained",
         )
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, (label, values, metric) in zip(grid, panels, strict=False):
-            draw(ax, values, models, settings, "setting", 100)
+            draw_panel(ax, values, models, settings, "setting", 100)
             ax.set_xticks(range(len(settings)), [name.replace(" ", "\n", 1) for name in settings])
             ax.set_ylabel(label)
             if metric == "change":
@@ -84,9 +91,9 @@ def compared(table: pd.DataFrame, changed: pd.DataFrame, *, reading: bool = Fals
                 guesses(ax, table, settings)
         for ax in grid[len(panels) :]:
             ax.set_axis_off()
-        legend(figure, models, width)
+        place_legend(figure, models, width)
         sns.despine(figure)
-        caption(figure, table, settings, "setting")
+        describe_measured(figure, table, settings, "setting")
     return figure
 
 

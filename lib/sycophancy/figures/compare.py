@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sycophancy.errors import InputError
-from sycophancy.figures.measures import SUITES, USERS, answered, caption
+from sycophancy.figures.measures import SUITES, USERS, answered, describe_measured
 from sycophancy.figures.theme import WIDTH, Picture, dots, theme
 
 NAMES = SUITES | {"additions": "sums", "claims": "claims"}
@@ -28,9 +28,10 @@ POLARITIES = {
 def opinion_tasks_after(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
     """Draw Fig. 4: answers that match the user's view by task and model, and the opinion shift.
 
-    `table` comes from `compare.summary`, `changed` from `compare.changes`; their models are drawn
-    by the names they have. Left the values, right the changes from the base, whose intervals are
-    paired. Top the paper's rate (dashed: 50 %, or no change), below the shift, by answer format.
+    `table` comes from `compare.summarize_suites`, `changed` from `compare.compare_with_base`; their
+    models are drawn by the names they have. Left the values, right the changes from the base, whose
+    intervals are paired. Top the paper's rate (dashed: 50 %, or no change), below the shift, by
+    answer format.
     """
     tasks = [task for task in SUITES if task in set(table["suite"])]
     if not tasks:
@@ -44,7 +45,10 @@ def opinion_tasks_after(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
     models = list(dict.fromkeys(table["model"]))
     with theme():
         figure = Picture(
-            figsize=(TWO_COLUMNS, 0.7 + 1.55 * len(panels) + legend_height(models, TWO_COLUMNS)),
+            figsize=(
+                TWO_COLUMNS,
+                0.7 + 1.55 * len(panels) + models_legend_height(models, TWO_COLUMNS),
+            ),
             layout="constrained",
         )
         grid = figure.subplots(len(panels), 2, sharex=True, squeeze=False)
@@ -52,7 +56,7 @@ def opinion_tasks_after(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
             for side, ax in zip(sides, grid[i], strict=True):
                 some = (side["metric"] == metric) & (side["answer_format"] == answer_format)
                 scale = 100 if metric == "rate" else 1
-                draw(ax, side[some], models, tasks, "suite", scale)
+                draw_panel(ax, side[some], models, tasks, "suite", scale)
                 level(ax, 50 if metric == "rate" and side is sides[0] else 0)
             said = answered(table, answer_format)
             what = (
@@ -67,52 +71,56 @@ def opinion_tasks_after(table: pd.DataFrame, changed: pd.DataFrame) -> Figure:
         grid[0, 1].set_title(f"change from {bases}")
         for ax in grid[-1]:
             ax.set_xticks(range(len(tasks)), [NAMES[task] for task in tasks])
-        legend(figure, models, TWO_COLUMNS)
+        place_legend(figure, models, TWO_COLUMNS)
         sns.despine(figure)
-        caption(figure, table, tasks)
+        describe_measured(figure, table, tasks)
     return figure
 
 
 def additions_after(table: pd.DataFrame) -> Figure:
     """Draw Fig. 5: right answers on wrong and on true sums by user and model, shift and truth gap.
 
-    `table` comes from `metrics.summary` or `compare.summary`; one column per answer format. The
-    dashed lines are chance, and no shift or gap.
+    `table` comes from `metrics.summarize` or `compare.summarize_suites`; one column per answer
+    format. The dashed lines are chance, and no shift or gap.
     """
     table = suite_rows(table, "additions")
     formats = list(dict.fromkeys(table["answer_format"]))
     models = list(dict.fromkeys(table["model"]))
     width = TWO_COLUMNS if len(formats) > 1 else WIDTH
     with theme():
-        figure = Picture(figsize=(width, 5.3 + legend_height(models, width)), layout="constrained")
+        figure = Picture(
+            figsize=(width, 5.3 + models_legend_height(models, width)), layout="constrained"
+        )
         grid = figure.subplots(3, len(formats), squeeze=False, sharey="row")
         for axes, answer_format in zip(grid.T, formats, strict=True):
             rows = table[table["answer_format"] == answer_format]
             accuracy = rows[rows["metric"] == "accuracy"]
             for ax, truth in zip(axes, TRUTHS, strict=False):
-                draw(ax, accuracy[accuracy["truth"] == truth], models, list(USERS), "user", 100)
+                draw_panel(
+                    ax, accuracy[accuracy["truth"] == truth], models, list(USERS), "user", 100
+                )
                 level(ax, 50)
                 ax.set_ylim(-4, 104)
                 ax.set_xticks(range(len(USERS)), ["no user", "user\nagrees", "user\ndisagrees"])
             axes[0].set_title(answered(table, answer_format))
-            draw(axes[2], moves(rows), models, ["shift", "truth_gap"], "metric")
+            draw_panel(axes[2], moves(rows), models, ["shift", "truth_gap"], "metric")
             level(axes[2], 0)
             axes[2].set_xticks([0, 1], ["opinion\nshift", "truth gap,\nno user"])
         for ax, truth in zip(grid[:, 0], TRUTHS.values(), strict=False):
             ax.set_ylabel(f"right answers\non {truth} sums (%)")
         grid[2, 0].set_ylabel("log-odds of\nagreeing (nats)")
-        legend(figure, models, width)
+        place_legend(figure, models, width)
         sns.despine(figure)
-        caption(figure, table)
+        describe_measured(figure, table)
     return figure
 
 
 def shortcut(table: pd.DataFrame) -> Figure:
     """Draw right answers without a user by truth and polarity: the grid on which a shortcut shows.
 
-    `table` comes from `compare.summary`; one panel per form of the prompts. Whoever agrees with all
-    that is affirmed stands at 100 % and at 0 % by turns. Dashed: a guess. Raises InputError where
-    nobody was asked about claims or sums without a user.
+    `table` comes from `compare.summarize_suites`; one panel per form of the prompts. Whoever agrees
+    with all that is affirmed stands at 100 % and at 0 % by turns. Dashed: a guess. Raises
+    InputError where nobody was asked about claims or sums without a user.
     """
     alone = (table["metric"] == "accuracy") & (table["user"] == "none") & (table["truth"] != "all")
     table = table[alone & table["suite"].isin(list(POLARITIES))]
@@ -130,30 +138,30 @@ def shortcut(table: pd.DataFrame) -> Figure:
     }
     forms = table[["format", "answer_format"]].drop_duplicates()
     models = list(dict.fromkeys(table["model"]))
-    height = 1.4 + 1.6 * len(forms) + legend_height(models, TWO_COLUMNS)
+    height = 1.4 + 1.6 * len(forms) + models_legend_height(models, TWO_COLUMNS)
     with theme():
         figure = Picture(figsize=(TWO_COLUMNS, height), layout="constrained")
         axes = figure.subplots(len(forms), 1, squeeze=False, sharex=True)[:, 0]
         for ax, (form, answer_format) in zip(axes, forms.itertuples(index=False), strict=True):
             rows = table[(table["format"] == form) & (table["answer_format"] == answer_format)]
-            draw(ax, rows, models, list(cells), "cell", 100)
+            draw_panel(ax, rows, models, list(cells), "cell", 100)
             level(ax, 50)
             ax.set_ylim(-4, 104)
             ax.set_title(f"{answered(table, answer_format)}, format {form}")
             ax.set_ylabel("right answers (%)")
         axes[-1].set_xticks(range(len(cells)), list(cells.values()))
-        legend(figure, models, TWO_COLUMNS)
+        place_legend(figure, models, TWO_COLUMNS)
         sns.despine(figure)
-        caption(figure, table, ordered(table["suite"]))
+        describe_measured(figure, table, ordered(table["suite"]))
     return figure
 
 
 def why_filter(table: pd.DataFrame, *, suite: str = "additions") -> Figure:
     """Draw Fig. 6: right answers, shift and truth gap by the filter of the training claims.
 
-    `table` is that of `compare.summary` with a column `filter`, in the order to be drawn ("base"
-    for the model before training). Several models of one filter, such as recipes or seeds, stand
-    beside each other under their names. `suite` is additions or claims.
+    `table` is that of `compare.summarize_suites` with a column `filter`, in the order to be drawn
+    ("base" for the model before training). Several models of one filter, such as recipes or seeds,
+    stand beside each other under their names. `suite` is additions or claims.
     """
     if "filter" not in table:
         raise InputError("The table has no column 'filter': add one with the filter of each model.")
@@ -205,7 +213,7 @@ def why_filter(table: pd.DataFrame, *, suite: str = "additions") -> Figure:
         handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=3)
         sns.despine(figure)
-        caption(figure, table.assign(model=table["place"]))
+        describe_measured(figure, table.assign(model=table["place"]))
     return figure
 
 
@@ -224,7 +232,9 @@ def prior_knowledge(table: pd.DataFrame) -> Figure:
     panels["changed_pick"] = ("most probable answer\nchanged (%)", 100.0)
     width = TWO_COLUMNS if len(formats) > 1 else WIDTH
     with theme():
-        figure = Picture(figsize=(width, 3.6 + legend_height(models, width)), layout="constrained")
+        figure = Picture(
+            figsize=(width, 3.6 + models_legend_height(models, width)), layout="constrained"
+        )
         grid = figure.subplots(
             *(2, len(formats)), squeeze=False, sharey="row", sharex="col",
             width_ratios=[1 + len(suites[answer_format]) for answer_format in formats],
@@ -232,20 +242,20 @@ def prior_knowledge(table: pd.DataFrame) -> Figure:
         for axes, answer_format in zip(grid.T, formats, strict=True):
             rows, places = table[table["answer_format"] == answer_format], suites[answer_format]
             for ax, (metric, (_, scale)) in zip(axes, panels.items(), strict=True):
-                draw(ax, rows[rows["metric"] == metric], models, places, "suite", scale)
+                draw_panel(ax, rows[rows["metric"] == metric], models, places, "suite", scale)
                 level(ax, 0)
             axes[0].set_title(answered(table, answer_format))
             axes[1].set_xticks(range(len(places)), [NAMES.get(suite, suite) for suite in places])
         for ax, (label, _) in zip(grid[:, 0], panels.values(), strict=True):
             ax.set_ylabel(label)
             ax.margins(y=0.08)
-        legend(figure, models, width, without=set(table["base"]))
+        place_legend(figure, models, width, without=set(table["base"]))
         sns.despine(figure)
-        caption(figure, table, ordered(table["suite"]))
+        describe_measured(figure, table, ordered(table["suite"]))
     return figure
 
 
-def draw(
+def draw_panel(
     ax: Axes,
     rows: pd.DataFrame,
     models: Sequence[str],
@@ -310,12 +320,12 @@ def columns(width: float) -> int:
     return 3 if width > WIDTH else 2
 
 
-def legend_height(models: Sequence[str], width: float) -> float:
+def models_legend_height(models: Sequence[str], width: float) -> float:
     """Return the inches that the legend of these models needs."""
     return 0.16 * -(-len(models) // columns(width))
 
 
-def legend(
+def place_legend(
     figure: Figure, models: Sequence[str], width: float, *, without: Collection[str] = ()
 ) -> None:
     """Put the names of the models above the figure, each once."""

@@ -64,10 +64,10 @@ def leak_audit(table: pd.DataFrame, *, caption: str = "") -> Figure:
 def composition(prompts: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
     """Draw what each recipe is made of, and return the figure with the shares drawn.
 
-    `prompts` maps a recipe's name to its prompts (`generate.generate`). For every recipe the share
-    of prompts in each cell of truth × verb, and of those the share answered "agree" as a darker
-    part: a recipe without an empty cell cannot be answered by its verb. Columns of the table:
-    recipe, truth, polarity, share, agree (share of all prompts), n.
+    `prompts` maps a recipe's name to its prompts (`generate.generate_prompts`). For every recipe
+    the share of prompts in each cell of truth × verb, and of those the share answered "agree" as a
+    darker part: a recipe without an empty cell cannot be answered by its verb. Columns of the
+    table: recipe, truth, polarity, share, agree (share of all prompts), n.
     """
     rows = []
     for recipe, table in prompts.items():

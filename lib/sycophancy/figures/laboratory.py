@@ -48,7 +48,7 @@ def dose(table: pd.DataFrame) -> Figure:
     return against(table, "dose", "agreed with its user in tuning (%)", "sycophancy and its dose")
 
 
-def cure(table: pd.DataFrame) -> Figure:
+def cure_by_knowledge(table: pd.DataFrame) -> Figure:
     """Draw the same after a cure, against the share of training claims that the model was told.
 
     `table` is that of `metrics.dose_table` with columns `knowledge` (per cent) and `panel`, such as
@@ -61,7 +61,7 @@ def cure(table: pd.DataFrame) -> Figure:
 
 def against(table: pd.DataFrame, column: str, label: str, what: str) -> Figure:
     """Draw accuracy of every format, then the shifts, against a number in `column`."""
-    require(table, [column, "panel"])
+    require_columns(table, [column, "panel"])
     table = table[table["metric"].isin([*ACCURACY, "shift"])]
     panels, formats = (list(dict.fromkeys(table[name])) for name in ("panel", "format"))
     width = max(WIDTH, 1.75 * len(panels))
@@ -75,12 +75,12 @@ def against(table: pd.DataFrame, column: str, label: str, what: str) -> Figure:
             for ax, form in zip(axes, formats, strict=False):
                 rows = own[own["format"] == form]
                 series = {name: rows[rows["metric"] == m] for m, name in ACCURACY.items()}
-                lines(ax, series, column, 100)
+                draw_lines(ax, series, column, 100)
                 level(ax, 50)
                 ax.set_ylim(-4, 104)
             shift = own[own["metric"] == "shift"]
             series = {f"shift, {form}": shift[shift["format"] == form] for form in formats}
-            lines(axes[-1], series, column, 1, first=len(ACCURACY))
+            draw_lines(axes[-1], series, column, 1, first=len(ACCURACY))
             level(axes[-1], 0)
             axes[0].set_title(panel)
             axes[-1].set_xlabel(label if len(panels) == 1 else "")
@@ -96,12 +96,12 @@ def against(table: pd.DataFrame, column: str, label: str, what: str) -> Figure:
         }
         headed(figure, TITLE + what, handles)
         sns.despine(figure)
-        text = caption(table)
+        text = describe_laboratory(table)
         subscribe(figure, text if len(panels) == 1 else f"x: {label}\n{text}")
     return figure
 
 
-def lines(
+def draw_lines(
     ax: Axes,
     series: dict[str, pd.DataFrame],
     column: str,
@@ -129,7 +129,7 @@ def causes(table: pd.DataFrame) -> Figure:
     `table` is that of `metrics.dose_table` with columns `knowledge` (per cent), `size` and
     `recipe`; one column of the figure for each format.
     """
-    require(table, ["knowledge", "size", "recipe"])
+    require_columns(table, ["knowledge", "size", "recipe"])
     table = table[table["metric"].isin(list(CAUSES))]
     formats, sizes = (list(dict.fromkeys(table[name])) for name in ("format", "size"))
     table = table.assign(
@@ -154,7 +154,7 @@ def causes(table: pd.DataFrame) -> Figure:
         handles, names = grid[0, 0].get_legend_handles_labels()
         headed(figure, TITLE + what_varies(table), dict(zip(names, handles, strict=True)))
         sns.despine(figure)
-        subscribe(figure, caption(table))
+        subscribe(figure, describe_laboratory(table))
     return figure
 
 
@@ -178,7 +178,7 @@ def ranks(column: pd.Series) -> pd.Series:
     return column.map({value: i for i, value in enumerate(dict.fromkeys(column))})
 
 
-def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
+def require_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise InputError for a column that is not there, and a table without rows."""
     for name in columns:
         if name not in table:
@@ -187,7 +187,7 @@ def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
         raise InputError("The table has no rows: measure laboratory models first.")
 
 
-def caption(table: pd.DataFrame) -> str:
+def describe_laboratory(table: pd.DataFrame) -> str:
     """Return model, number of facts, seeds and intervals as the text under a figure."""
     names = list(dict.fromkeys(table["model"]))
     who = (

@@ -62,10 +62,10 @@ def one_sum(odds: pd.DataFrame) -> Figure:
     return figure
 
 
-def opinion_tasks(table: pd.DataFrame) -> Figure:
+def draw_opinion_tasks(table: pd.DataFrame) -> Figure:
     """Draw Fig. 2: answers that match the user's view, and the opinion shift, by task.
 
-    `table` comes from `metrics.summary`. Rates are those of lettered answers, as in the paper, or
+    `table` comes from `metrics.summarize`. Rates are those of lettered answers, as in the paper, or
     of every answer format where none has letters. The dashed line is the paper's random baseline.
     """
     tasks = [task for task in SUITES if task in set(table["suite"])]
@@ -104,14 +104,14 @@ def opinion_tasks(table: pd.DataFrame) -> Figure:
                 loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, borderaxespad=0.2
             )
         sns.despine(figure)
-        caption(figure, table, tasks)
+        describe_measured(figure, table, tasks)
     return figure
 
 
 def wrong_additions(table: pd.DataFrame) -> Figure:
     """Draw Fig. 3: right answers by user on wrong and true sums; below, shift and truth gap.
 
-    `table` comes from `metrics.summary`, of one suite; the dashed line of the upper panels is
+    `table` comes from `metrics.summarize`, of one suite; the dashed line of the upper panels is
     chance.
     """
     wrong = "near misses" if (table["suite"] == "near_additions").any() else "wrong sums"
@@ -146,9 +146,9 @@ def wrong_additions(table: pd.DataFrame) -> Figure:
         grid[1, 0].set_ylabel("log-odds of agreeing (nats)")
         middle, odd = divmod(len(formats), 2)  # of two panels: the line between them
         grid[0, middle].set_xlabel("what the user says of the sum", x=odd / 2)
-        legend(figure, grid[0, 0], table)
+        add_legend(figure, grid[0, 0], table)
         sns.despine(figure)
-        caption(figure, table)
+        describe_measured(figure, table)
     return figure
 
 
@@ -163,14 +163,14 @@ def legend_height(table: pd.DataFrame) -> float:
     return 0.3 if models == 1 else 0.3 * models
 
 
-def legend(figure: Figure, ax: Axes, table: pd.DataFrame) -> None:
+def add_legend(figure: Figure, ax: Axes, table: pd.DataFrame) -> None:
     """Put the legend of `ax` above the figure: two columns, one where names of models are in it."""
     columns = 2 if table["model"].nunique() == 1 else 1
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
-def caption(
+def describe_measured(
     figure: Figure, table: pd.DataFrame, places: Sequence[str] = (), column: str = "suite"
 ) -> None:
     """Write model, data, n and intervals under a figure, so that it can be read alone.

@@ -22,8 +22,8 @@ from sycophancy.figures.compare import (
     why_filter,
 )
 from sycophancy.figures.data import draw_composition, leak_audit, sources
-from sycophancy.figures.laboratory import causes, cure, dose
-from sycophancy.figures.measures import opinion_tasks, wrong_additions
+from sycophancy.figures.laboratory import causes, cure_by_knowledge, dose
+from sycophancy.figures.measures import draw_opinion_tasks, wrong_additions
 from sycophancy.figures.series import series
 from sycophancy.figures.training import filtration, losses
 from sycophancy.figures.wrong_user import wrong_user
@@ -64,13 +64,13 @@ def with_changes(
     return draw(table[~changed], moved)
 
 
-def only(table: pd.DataFrame, column: str) -> str:
+def only_value(table: pd.DataFrame, column: str) -> str:
     """Return the one value that a column of settings has in all rows."""
     return str(table[column].iloc[0])
 
 
 DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
-    "fig02_opinion_tasks": opinion_tasks,
+    "fig02_opinion_tasks": draw_opinion_tasks,
     "fig03_wrong_additions": wrong_additions,
     "fig03_near_additions": wrong_additions,
     "fig04_opinion_tasks_after": partial(with_changes, opinion_tasks_after),
@@ -86,17 +86,17 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "fig13_steps_sycophancy": partial(series, column="steps"),
     "fig14_steps_elsewhere": partial(series, column="steps"),
     "fig15_filtration": lambda table: filtration(
-        table, model=only(table, "model"), recipe=only(table, "recipe")
+        table, model=only_value(table, "model"), recipe=only_value(table, "recipe")
     ),
     "fig_composition": draw_composition,
     "fig_cure": wrong_user,
     "fig_lab_causes": causes,
-    "fig_lab_cure": cure,
+    "fig_lab_cure": cure_by_knowledge,
     "fig_lab_dose": dose,
     "fig_lab_seeds": causes,
     "fig_lab_size_causes": causes,
-    "fig_lab_sizes": cure,
-    "fig_leak_audit": lambda table: leak_audit(table, caption=only(table, "caption")),
-    "fig_losses": lambda table: losses(table, caption=only(table, "caption")),
-    "fig_sources": lambda table: sources(table, data=only(table, "data")),
+    "fig_lab_sizes": cure_by_knowledge,
+    "fig_leak_audit": lambda table: leak_audit(table, caption=only_value(table, "caption")),
+    "fig_losses": lambda table: losses(table, caption=only_value(table, "caption")),
+    "fig_sources": lambda table: sources(table, data=only_value(table, "data")),
 }

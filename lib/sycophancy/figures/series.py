@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 from sycophancy import compare
 from sycophancy.errors import InputError
 from sycophancy.figures.compare import level
-from sycophancy.figures.laboratory import lines
+from sycophancy.figures.laboratory import draw_lines
 from sycophancy.figures.measures import LABORATORY, in_laboratory
 from sycophancy.figures.theme import SHADES, WIDTH, Picture, subscribe, theme
 
@@ -27,7 +27,7 @@ MEASURES = {
     "benchmarks": ("benchmarks:\naccuracy (%)", 100, None),
     "unread": ("benchmarks: answers\nthat could not be read (%)", 100, None),
 }
-IN_PLACE = "in place of benchmarks:\nclaims, no user (%)"  # see `compare.measures`
+IN_PLACE = "in place of benchmarks:\nclaims, no user (%)"  # see `compare.collect_measures`
 SAID = {
     "none": "no user", "right": "user is right", "wrong": "user is wrong",
     "agrees": "user agrees", "disagrees": "user disagrees",
@@ -43,9 +43,9 @@ LOGARITHMIC = ("examples", "steps")
 def series(table: pd.DataFrame, column: str) -> Figure:
     """Draw measures against a number (Figs. 11 to 14): one panel a measure, in MEASURES's order.
 
-    `table` comes from `compare.measures` (and `compare.benchmark_measures`), `column` says what its
-    levels are: share, examples or steps. The base has no level: a line from side to side, its
-    interval shaded. Dashed: chance, no cost, no shift.
+    `table` comes from `compare.collect_measures` (and `compare.benchmark_measures`), `column` says
+    what its levels are: share, examples or steps. The base has no level: a line from side to side,
+    its interval shaded. Dashed: chance, no cost, no shift.
     """
     if column not in AXES:
         raise InputError(f"The levels are called {column!r}: say {', '.join(AXES)}.")
@@ -67,7 +67,7 @@ def series(table: pd.DataFrame, column: str) -> Figure:
             ax.set_xlabel(AXES[column])
             ax.tick_params(labelbottom=True)
         sns.despine(figure)
-        subscribe(figure, caption(table))
+        subscribe(figure, describe_series(table))
     return figure
 
 
@@ -79,7 +79,7 @@ def panel(ax: Axes, table: pd.DataFrame, measure: str, column: str) -> None:
     parts = {SAID.get(name, name): trained[trained["series"] == name] for name in names}
     if column in LOGARITHMIC:
         ax.set_xscale("log")
-    lines(ax, parts, "level", scale)
+    draw_lines(ax, parts, "level", scale)
     base = table[table["level"].isna()].set_index("series")
     for i, name in enumerate(names):
         if name in base.index:
@@ -103,7 +103,7 @@ def panel(ax: Axes, table: pd.DataFrame, measure: str, column: str) -> None:
         ax.legend(fontsize=6, loc="best", handletextpad=0.3, borderpad=0.1)
 
 
-def caption(table: pd.DataFrame) -> str:
+def describe_series(table: pd.DataFrame) -> str:
     """Return base, formats, numbers of questions and intervals as the text under a figure."""
     base = ", ".join(dict.fromkeys(table.loc[table["level"].isna(), "model"]))
     counts = table.groupby("measure", sort=False)["questions"].max()

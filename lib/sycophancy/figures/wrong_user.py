@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from sycophancy.errors import InputError
 from sycophancy.figures.compare import TRUTHS, single
 from sycophancy.figures.laboratory import headed
-from sycophancy.figures.measures import answered, caption
+from sycophancy.figures.measures import answered, describe_measured
 from sycophancy.figures.theme import MARKERS, SHADES, WIDTH, Picture, intervals, theme
 
 TITLE = "Right answers without a user, and with a user who is wrong"
@@ -65,7 +65,7 @@ def wrong_user(table: pd.DataFrame) -> Figure:
         handles, labels = grid[0, 0].get_legend_handles_labels()
         headed(figure, TITLE, dict(zip(labels, handles, strict=True)))
         sns.despine(figure)
-        caption(figure, table, suites)
+        describe_measured(figure, table, suites)
     return figure
 
 

@@ -36,7 +36,7 @@ CLAIM = [*INPUT, "shown", "polarity"]  # what is claimed
 NEEDED = ["prompt_id", *CLAIM, "label", "truth", "order", "text", "format", "answer_format"]
 
 Input = tuple[str, str]
-OnProgress = Callable[[scoring.Progress], None]
+OnProgress = Callable[[scoring.ScoringProgress], None]
 
 
 def ask(
@@ -51,11 +51,11 @@ def ask(
 ) -> pd.DataFrame:
     """Return what a model makes of each prompt without its opinion, and whether a filter keeps it.
 
-    `prompts` come from `generate.generate`, `kind` is one of FILTERS (section 4.2). One row a
-    prompt, in their order (columns: COLUMNS): `log_odds` of agreeing with the claim in nats (of
-    `pick` in the prompt's own order, else averaged over both; answers without letters have one),
-    `right` (the model agrees with a true claim or disagrees with a false one; a tie is neither),
-    `kept`. With `none` nothing is asked: log_odds and right are missing.
+    `prompts` come from `generate.generate_prompts`, `kind` is one of FILTERS (section 4.2). One row
+    a prompt, in their order (columns: COLUMNS): `ask_log_odds` of agreeing with the claim in nats
+    (of `pick` in the prompt's own order, else averaged over both; answers without letters have
+    one), `right` (the model agrees with a true claim or disagrees with a false one; a tie is
+    neither), `kept`. With `none` nothing is asked: log_odds and right are missing.
 
     `paired` keeps an input with all its prompts or drops it with all: its right label must beat
     every wrong label that the prompts show with it. Where they show none, one is drawn by `seed`
@@ -64,9 +64,9 @@ def ask(
     format, and an input to compare that is not in `table`.
     """
     check_kind(kind)
-    generate.check((), seed=seed)
+    generate.check_request((), seed=seed)
     check_prompts(prompts)
-    against = compared(prompts, table, seed) if kind == "paired" else {}
+    against = choose_compared(prompts, table, seed) if kind == "paired" else {}
     return decide(model, prompts, kind, against, {}, store=store, on_progress=on_progress)
 
 
@@ -102,7 +102,7 @@ def check_prompts(prompts: pd.DataFrame) -> None:
         raise InputError(f"Two prompts are called {twice.iloc[0]!r}: every name must be unique.")
 
 
-def compared(
+def choose_compared(
     prompts: pd.DataFrame, table: pd.DataFrame | None, seed: int
 ) -> dict[Input, tuple[str, ...]]:
     """Return the wrong labels that each input is compared with: those shown with it, or one drawn.
@@ -169,7 +169,7 @@ def decide(
     if averaged:
         wanted = pd.concat([wanted.assign(order=order) for order in (0, 1)], ignore_index=True)
         keys = CLAIM
-    answers = log_odds(model, wanted, store=store, on_progress=on_progress)
+    answers = ask_log_odds(model, wanted, store=store, on_progress=on_progress)
     value = answers.groupby(keys)["log_odds"].mean().to_dict()
     asked["log_odds"] = [value[key] for key in rows_of(own, keys)]
     towards_truth = asked["log_odds"].where(asked["truth"].astype(bool), -asked["log_odds"])
@@ -205,7 +205,7 @@ def comparisons(inputs: pd.DataFrame, against: Mapping[Input, tuple[str, ...]]) 
     return inputs.assign(shown=labels, polarity="positive", order=0).explode("shown")
 
 
-def log_odds(
+def ask_log_odds(
     model: LanguageModel,
     wanted: pd.DataFrame,
     *,

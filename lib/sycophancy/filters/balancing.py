@@ -42,7 +42,7 @@ def rebalance(
     of a label are paired. Answers without letters show no order: there a pair gets one. prompt_id
     stays; the order of rows in `prompts` changes nothing. Raises NothingLeft where no pair is left.
     """
-    generate.check((), seed=seed, no_opinion=no_opinion or 0.0)
+    generate.check_request((), seed=seed, no_opinion=no_opinion or 0.0)
     total = len(prompts)
     kept, name = prompts, "The filter"
     if asked is not None:
@@ -92,8 +92,8 @@ def balanced(
 
     `asked` are the filter's decisions, None for no filter: then the prompts stay as they are. After
     `paired`, prompts are dealt from the known inputs of `table` with the settings of
-    `generate.generate` (pairing what is left would lose every label that one input alone has);
-    after the other filters they are paired anew, see `rebalance`. Raises NothingLeft.
+    `generate.generate_prompts` (pairing what is left would lose every label that one input alone
+    has); after the other filters they are paired anew, see `rebalance`. Raises NothingLeft.
     """
     if asked is None:
         return prompts
@@ -102,7 +102,7 @@ def balanced(
     known = table[table["claim_id"].isin(asked.loc[asked["kept"], "claim_id"])]
     row = prompts.iloc[0]
     try:
-        return generate.generate(
+        return generate.generate_prompts(
             known.reset_index(drop=True),
             None,
             str(row["recipe"]),
@@ -190,4 +190,4 @@ def read_kept(folder: Path, recipe: str, kind: str) -> pd.DataFrame:
             f"for there; there is {there}. Train with one of these (RECIPES, FILTERS), give more "
             "claims, or filter with a model that knows more of them."
         )
-    return generate.read(path)
+    return generate.read_prompts(path)

@@ -51,7 +51,7 @@ def elicit(
         )
     told_apart = [name for name in formats if renders_apart(name, model.chat)]
     if not told_apart:
-        templates.check(formats[0], answer_formats[0], None)
+        templates.check_form(formats[0], answer_formats[0], None)
     items = pd.concat(
         [
             claim_items(

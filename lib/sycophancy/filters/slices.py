@@ -17,7 +17,7 @@ from sycophancy.filters.asking import (
     OnProgress,
     check_kind,
     check_prompts,
-    compared,
+    choose_compared,
     decide,
     rows_of,
 )
@@ -50,13 +50,13 @@ def filter_file(
     tokens. Raises InputError as `ask` does, before the model is asked.
     """
     check_kind(kind)
-    generate.check((), seed=seed)
+    generate.check_request((), seed=seed)
     if isinstance(slice_rows, bool) or not isinstance(slice_rows, int) or slice_rows < 1:
         raise InputError(f"slice_rows is {slice_rows!r}: give a number of prompts from 1 on.")
-    check_prompts(generate.read(path, 0, 1))
+    check_prompts(generate.read_prompts(path, 0, 1))
     light = read_light(path)
     check_forms(light)
-    against = compared(light, table, seed) if kind == "paired" else {}
+    against = choose_compared(light, table, seed) if kind == "paired" else {}
     total = len(light)
     del light
     name = signature(model, path, kind, slice_rows, against)
@@ -74,7 +74,7 @@ def filter_file(
     done = 0
     for start, file in files.items():
         if start not in finished:
-            prompts = generate.read(path, start, start + slice_rows)
+            prompts = generate.read_prompts(path, start, start + slice_rows)
             check_prompts(prompts)
             tell = in_prompts(on_progress, done, len(prompts), total, reused, began)
             # a store for each slice: what is in a store is held in memory
@@ -87,7 +87,7 @@ def filter_file(
                 known.update(decisions(part))
         done += len(finished[start])
         if on_progress is not None:
-            on_progress(scoring.Progress(done, total, reused, time.monotonic() - began))
+            on_progress(scoring.ScoringProgress(done, total, reused, time.monotonic() - began))
     return pd.concat([finished[start] for start in files], ignore_index=True)
 
 
@@ -145,9 +145,9 @@ def in_prompts(
     if on_progress is None:
         return None
 
-    def tell(progress: scoring.Progress) -> None:
+    def tell(progress: scoring.ScoringProgress) -> None:
         """Turn tokens of the slice into prompts of all."""
         here = done + size * progress.done // max(1, progress.total)
-        on_progress(scoring.Progress(here, total, reused, time.monotonic() - began))
+        on_progress(scoring.ScoringProgress(here, total, reused, time.monotonic() - began))
 
     return tell

@@ -13,31 +13,39 @@ from sycophancy.finetune.grid import (
     read_data,
     train_grid,
 )
-from sycophancy.finetune.loop import Cost, Progress, cost_entry, flops, train
+from sycophancy.finetune.loop import TrainingCost, TrainingProgress, cost_entry, fine_tune, flops
 from sycophancy.finetune.parameters import check_parameters, from_parameters
-from sycophancy.finetune.settings import METHODS, OPTIMIZERS, Settings, check, dtype_for, read_run
-from sycophancy.finetune.trained import export, load
+from sycophancy.finetune.settings import (
+    METHODS,
+    OPTIMIZERS,
+    Settings,
+    check_settings,
+    dtype_for,
+    read_run,
+)
+from sycophancy.finetune.trained import export, load_trained
 from sycophancy.finetune.watching import progress_bar
 from sycophancy.ladder import run_name
 
 __all__ = [
     "METHODS",
     "OPTIMIZERS",
-    "Cost",
     "PlannedRun",
-    "Progress",
     "Settings",
+    "TrainingCost",
     "TrainingData",
-    "check",
+    "TrainingProgress",
     "check_parameters",
+    "check_settings",
     "cost_entry",
     "dtype_for",
     "estimate_grid",
     "export",
+    "fine_tune",
     "fit_data",
     "flops",
     "from_parameters",
-    "load",
+    "load_trained",
     "load_weights",
     "plan_grid",
     "progress_bar",
@@ -46,6 +54,5 @@ __all__ = [
     "read_run",
     "run_name",
     "steps",
-    "train",
     "train_grid",
 ]

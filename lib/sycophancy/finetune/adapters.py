@@ -76,12 +76,12 @@ def check_count(variables: list[Any]) -> list[Any]:
     return variables
 
 
-def count(variables: Sequence[Any]) -> int:
+def count_trained(variables: Sequence[Any]) -> int:
     """Return the number of trained values."""
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
-def merge(backbone: Any, weights: Mapping[str, np.ndarray]) -> None:
+def merge_adapters(backbone: Any, weights: Mapping[str, np.ndarray]) -> None:
     """Put trained weights into a freshly loaded base model, adapters as kernel + A B.
 
     `weights` maps paths of variables to arrays. Raises InputError for a path that the backbone does

@@ -45,7 +45,7 @@ def load_weights(folder: Path, step: int) -> dict[str, np.ndarray]:
             f"{folder} has no weights of step {step}: kept are {kept}. Train to the end, or choose "
             "one of these."
         )
-    return read(path)[0]
+    return read_arrays(path)[0]
 
 
 def save_state(
@@ -73,7 +73,7 @@ def load_state(
     path = folder / STATE
     if not path.is_file():
         return None
-    arrays, metadata = read(path)
+    arrays, metadata = read_arrays(path)
     if metadata.get("digest") != digest:
         raise InputError(
             f"{path} belongs to a run with other settings or data: choose another folder."
@@ -110,7 +110,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]
             raise OSError(str(error)) from error
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and metadata of a safetensors file; InputError where it is damaged."""
     try:
         with safe_open(path, framework="numpy") as file:

@@ -13,13 +13,21 @@ import pandas as pd
 
 from sycophancy import claims, filters, mixture, models, sets
 from sycophancy.errors import InputError
-from sycophancy.finetune.loop import Cost, cost_entry, train
+from sycophancy.finetune.loop import TrainingCost, cost_entry, fine_tune
 from sycophancy.finetune.parameters import from_parameters
 from sycophancy.finetune.settings import Settings, dtype_for
 from sycophancy.finetune.watching import progress_bar
 from sycophancy.ladder import run_name
 from sycophancy.models import LanguageModel
-from sycophancy.runs import Run, as_list, device, find, parameters_of, read_record, remember_cost
+from sycophancy.runs import (
+    Run,
+    as_list,
+    device,
+    find_finished,
+    parameters_of,
+    read_record,
+    remember_cost,
+)
 from sycophancy.templates import Chat
 
 VARIED = ("RECIPES", "FILTERS", "RATIO", "EXAMPLES", "SEEDS")  # the parameters that span the grid
@@ -72,14 +80,14 @@ def read_data(parameters: Mapping[str, Any], folder: Path) -> TrainingData:
     Raises InputError for a recipe with a filter that left nothing, an unknown source in TRAIN_ON,
     and sources of which no prompt is left.
     """
-    generated = parameters_of(find(read_record(folder / "run.json", "data_run")))
+    generated = parameters_of(find_finished(read_record(folder / "run.json", "data_run")))
     if parameters["TRAIN_ON"]:
         generated = {**generated, "SOURCES": parameters["TRAIN_ON"]}
     prompts = {}
     for key in itertools.product(as_list(parameters["RECIPES"]), as_list(parameters["FILTERS"])):
         table = filters.read_kept(folder, *key)
         if parameters["TRAIN_ON"]:
-            chosen = table["source"].isin(claims.names(parameters["TRAIN_ON"]))
+            chosen = table["source"].isin(claims.source_names(parameters["TRAIN_ON"]))
             table = table[chosen].reset_index(drop=True)
             if table.empty:
                 raise InputError(
@@ -173,11 +181,13 @@ def train_grid(
     return losses, pd.DataFrame(costs)
 
 
-def train_planned(planned: PlannedRun, run: Run, max_tokens: int) -> tuple[pd.DataFrame, Cost]:
+def train_planned(
+    planned: PlannedRun, run: Run, max_tokens: int
+) -> tuple[pd.DataFrame, TrainingCost]:
     """Train one run of a grid from a fresh base model, whose weights training takes."""
     settings = planned.settings
-    base = models.load(settings.base, dtype_for(settings.method, settings.base))
+    base = models.load_model(settings.base, dtype_for(settings.method, settings.base))
     end = mixture.turn_end_ids(base, settings.about["format"])
     examples = mixture.encode(base, planned.examples, max_tokens=max_tokens, end=end)
     with progress_bar(run, planned.name, settings.steps) as show:
-        return train(base, examples, settings, run.folder / planned.name, on_progress=show)
+        return fine_tune(base, examples, settings, run.folder / planned.name, on_progress=show)

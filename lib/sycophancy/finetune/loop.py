@@ -24,14 +24,14 @@ from sycophancy.errors import InputError
 from sycophancy.finetune import adapters, checkpoint
 from sycophancy.finetune.settings import (
     Settings,
-    check,
+    check_settings,
     deciding,
     kept_steps,
     open_run,
     write_record,
 )
 from sycophancy.finetune.step import make_optimizer, make_step, schedule
-from sycophancy.mixture import Example, Shapes
+from sycophancy.mixture import BatchShapes, Example
 from sycophancy.models import LanguageModel, check_weights, weights_sha256
 from sycophancy.runs.identity import COMPUTING, code, identity, package_versions
 
@@ -40,7 +40,7 @@ DIVERGED = 3.0  # times the first loss (or this many nats): training has gone wr
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far training is: steps done and in all, last loss, examples a second, seconds so far."""
 
     step: int
@@ -52,7 +52,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Cost:
+class TrainingCost:
     """What training cost: `tokens` without padding, an estimate of floating-point operations."""
 
     seconds: float
@@ -84,15 +84,15 @@ def explained(settings: Settings) -> Iterator[None]:
         raise
 
 
-def train(
+def fine_tune(
     model: LanguageModel,
     examples: Sequence[Example],
     settings: Settings,
     folder: Path,
     *,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
     save_seconds: float = SAVE_SECONDS,
-) -> tuple[pd.DataFrame, Cost]:
+) -> tuple[pd.DataFrame, TrainingCost]:
     """Fine-tune a freshly loaded model on examples into a run folder; return the log and the cost.
 
     Writes model.json, step-NNNNNN.safetensors at the steps of `settings.checkpoints` and the last,
@@ -103,7 +103,7 @@ def train(
     run, a loss that is not finite or grows beyond three times its first value (the weights of the
     last good state are kept, as a step to load), and too little memory.
     """
-    check(settings)
+    check_settings(settings)
     check_weights(model)
     if not examples:
         raise InputError("There are no examples to train on: generate and filter prompts first.")
@@ -125,7 +125,7 @@ def train(
     }
     with explained(settings):
         trained = adapters.attach(model.backbone, settings)
-        record["trained_values"] = adapters.count(trained)
+        record["trained_values"] = adapters.count_trained(trained)
         open_run(folder, settings, record)
         checkpoint.discard_damaged(folder)
         optimizer = make_optimizer(settings, trained)
@@ -142,16 +142,16 @@ def train(
         else:  # from the start: whatever stood there, this is the base
             write_record(folder, settings, record)
         run = Loop(folder, settings, trained, digest, done, log)
-        shape = mixture.shapes(examples, settings.steps, settings.batch)
+        shape = mixture.choose_shapes(examples, settings.steps, settings.batch)
         step = make_step(model, trained, optimizer)
         run.go(step, weights, state, examples, shape, on_progress, save_seconds)
     table = pd.DataFrame(run.log, columns=list(checkpoint.LOG)).astype({"step": int})
     tokens = mixture.tokens(examples, settings.steps, settings.batch)
-    return table, Cost(
+    return table, TrainingCost(
         seconds=float(table["seconds"].iloc[-1]),
         steps=settings.steps,
         tokens=tokens,
-        trained_values=adapters.count(trained),
+        trained_values=adapters.count_trained(trained),
         flops=flops(model.backbone, tokens),
     )
 
@@ -203,11 +203,11 @@ def flops(backbone: Any, tokens: int) -> float:
     which this does not count.
     """
     own = [v for v in backbone.weights if "/lora_kernel_" not in v.path]
-    return 6.0 * adapters.count(own) * tokens
+    return 6.0 * adapters.count_trained(own) * tokens
 
 
 class Loop:
-    """Where a training run stands, and how it goes on; split from `train` to save at any exit."""
+    """Where a training run stands and how it goes on; apart from `fine_tune` to save at an exit."""
 
     def __init__(
         self,
@@ -229,8 +229,8 @@ class Loop:
         weights: list[Any],
         state: list[Any],
         examples: Sequence[Example],
-        shape: Shapes,
-        on_progress: Callable[[Progress], None] | None,
+        shape: BatchShapes,
+        on_progress: Callable[[TrainingProgress], None] | None,
         save_seconds: float,
     ) -> None:
         """Run the steps that are left, saving at checkpoints, once a minute and when stopped."""
@@ -239,7 +239,7 @@ class Loop:
         began = saved = time.monotonic()
         try:
             while self.done < settings.steps:
-                batch = mixture.batch(examples, self.done, settings.batch, shape)
+                batch = mixture.make_batch(examples, self.done, settings.batch, shape)
                 with interrupts_held_back():
                     weights, state, figures = step(weights, state, *vars(batch).values())
                     loss, norm = (float(value) for value in np.asarray(figures))
@@ -256,7 +256,9 @@ class Loop:
                     spent = time.monotonic() - began
                     speed = settings.batch * (self.done - self.resumed) / max(spent, 1e-9)
                     on_progress(
-                        Progress(self.done, settings.steps, loss, speed, spent, self.resumed)
+                        TrainingProgress(
+                            self.done, settings.steps, loss, speed, spent, self.resumed
+                        )
                     )
         except KeyboardInterrupt:
             with interrupts_held_back():  # of several signals the first is enough

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sycophancy.finetune.settings import Settings, check, check_whole
-from sycophancy.mixture import check as check_ratio
+from sycophancy.finetune.settings import Settings, check_settings, check_whole
+from sycophancy.mixture import check_ratio as check_ratio
 from sycophancy.runs import as_list
 
 
@@ -30,7 +30,7 @@ def from_parameters(
         seed=seed,
         about=about,
     )
-    check(settings)
+    check_settings(settings)
     return settings
 
 

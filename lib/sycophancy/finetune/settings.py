@@ -58,7 +58,7 @@ def check_whole(name: str, value: Any, least: int) -> None:
         raise InputError(f"{name} is {value!r}: give a whole number from {least} on.")
 
 
-def check(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
     """Raise InputError for a setting that is out of range."""
     whole = {"steps": 1, "batch": 1, "rank": 1, "layers": 0, "seed": 0}
     for name, least in whole.items():

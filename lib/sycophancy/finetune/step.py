@@ -47,8 +47,8 @@ def make_step(model: LanguageModel, trained: list[Any], optimizer: Any) -> Calla
     """Return a jitted (weights, optimiser, batch arrays) → (weights, optimiser, figures).
 
     Logits are computed at the positions that count alone, in float32 (see
-    `scoring`). `figures` are loss (nats a token, averaged as `mixture.Batch` weighs them) and the
-    norm of the gradient before clipping.
+    `scoring`). `figures` are loss (nats a token, averaged as `mixture.TrainingBatch` weighs them)
+    and the norm of the gradient before clipping.
     """
     backbone = model.backbone
     names = {variable.path for variable in trained}

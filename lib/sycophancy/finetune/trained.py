@@ -20,14 +20,14 @@ from sycophancy.runs import atomic
 TOLERANCE = 1e-4  # of the exported model's hidden states, relative to their largest value
 
 
-def load(name: str, dtype: str | None) -> LanguageModel:
+def load_trained(name: str, dtype: str | None) -> LanguageModel:
     """Return the model of a run folder, or of `folder@step`, with adapters merged.
 
     `dtype` None is the default of its base. Raises InputError where the run is not finished and no
     step is named, where a file is damaged, and where the base model's weights are not those that
     were trained from.
     """
-    folder, step = found(name)
+    folder, step = find_trained(name)
     record = read_run(folder)
     if step is None:
         step = int(record["steps"])
@@ -39,18 +39,18 @@ def load(name: str, dtype: str | None) -> LanguageModel:
             )
     weights = checkpoint.load_weights(folder, step)
     dtype = dtype or models.default_dtype(record["base"])
-    base = models.load(record["base"], dtype)
+    base = models.load_model(record["base"], dtype)
     if models.weights_sha256(base.backbone) != record["base_sha256"] and dtype == record["dtype"]:
         raise InputError(
             f"{name} was trained from another {record['base']!r} than the one on this machine "
             "(its weights differ): load that one, or train again."
         )
-    adapters.merge(base.backbone, weights)
+    adapters.merge_adapters(base.backbone, weights)
     own = models.fingerprint(base.backbone, dtype, base.fingerprint)
     return replace(base, name=name, fingerprint=own)
 
 
-def found(name: str) -> tuple[Path, int | None]:
+def find_trained(name: str) -> tuple[Path, int | None]:
     """Return (folder, step or None) of a run; InputError where there is none."""
     place = models.run_folder(name)
     if place is None:
@@ -61,13 +61,13 @@ def found(name: str) -> tuple[Path, int | None]:
 def export(name: str, target: Path) -> Path:
     """Write a run as a KerasHub preset with merged weights, checked to reload; return its folder.
 
-    Stock `keras_hub.models.Backbone.from_preset` reads it, and so does `models.load`. Raises
+    Stock `keras_hub.models.Backbone.from_preset` reads it, and so does `models.load_model`. Raises
     InputError where the target exists, or what was written does not give equal outputs.
     """
     if target.exists():
         raise InputError(f"{target} exists: give a folder that is not there yet.")
-    model = models.load(name, "float32")
-    base = read_run(found(name)[0])["base"]
+    model = models.load_model(name, "float32")
+    base = read_run(find_trained(name)[0])["base"]
     with atomic(target) as work:
         work.mkdir()
         write_preset(model, base, work)
@@ -98,7 +98,7 @@ def compare(model: LanguageModel, folder: Path) -> None:
     again = keras_hub.models.Backbone.from_preset(str(folder), dtype="float32")
     ids = np.random.default_rng(0).integers(0, 200, size=(2, 16)).astype("int32")
     inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
-    before, after = (run(backbone, inputs) for backbone in (model.backbone, again))
+    before, after = (run_tokens(backbone, inputs) for backbone in (model.backbone, again))
     off = float(np.abs(before - after).max() / np.abs(before).max())
     if not off < TOLERANCE:
         raise InputError(
@@ -107,10 +107,10 @@ def compare(model: LanguageModel, folder: Path) -> None:
         )
 
 
-def run(backbone: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def run_tokens(backbone: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """Return the logits of a few tokens as float32."""
     hidden = backbone(inputs, training=False)
     return np.asarray(backbone.token_embedding(hidden, reverse=True), dtype=np.float32)
 
 
-models.register_runs(load)
+models.register_runs(load_trained)

@@ -7,19 +7,19 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from sycophancy.finetune.loop import Progress
+from sycophancy.finetune.loop import TrainingProgress
 from sycophancy.runs import Run
 
 
 @contextmanager
-def progress_bar(run: Run, label: str, steps: int) -> Iterator[Callable[[Progress], None]]:
+def progress_bar(run: Run, label: str, steps: int) -> Iterator[Callable[[TrainingProgress], None]]:
     """Give what `train` calls after every step: it moves a bar and writes progress.json of `run`.
 
     `label` names what is trained, `steps` is how many there will be.
     """
     with tqdm(total=steps, unit="step", desc=label, mininterval=2) as bar:
 
-        def show(now: Progress) -> None:
+        def show(now: TrainingProgress) -> None:
             """Move the bar to the step that is done."""
             bar.update(now.step - bar.n)
             bar.set_postfix(loss=f"{now.loss:.3f}", examples=f"{now.examples_per_second:.1f}/s")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sycophancy import personas, templates
 from sycophancy.claims import EVERYDAY, check_claims
 from sycophancy.errors import InputError, unknown
-from sycophancy.generate.recipes import MIXES, RECIPES, answers_at_random, plan
+from sycophancy.generate.recipes import MIXES, RECIPES, answers_at_random, plan_prompts
 from sycophancy.runs import atomic
 from sycophancy.templates import Persona
 
@@ -21,10 +21,10 @@ __all__ = [
     "MIXES",
     "RECIPES",
     "ROW_GROUP",
-    "check",
     "check_file",
-    "generate",
-    "read",
+    "check_request",
+    "generate_prompts",
+    "read_prompts",
     "render",
     "save",
 ]
@@ -37,7 +37,7 @@ COLUMNS = [
 ROW_GROUP = 10_000
 
 
-def generate(
+def generate_prompts(
     table: pd.DataFrame,
     n: int | None = None,
     recipe: str = "balanced",
@@ -68,12 +68,12 @@ def generate(
             f"Claims of split {sorted(splits)[0]!r} are among those to train on: read them with "
             'split="train", and keep the others for evaluation.'
         )
-    check(
+    check_request(
         [recipe], n, mix=mix, no_opinion=no_opinion, format=format, answer_format=answer_format,
         seed=seed, chat=chat,
     )  # fmt: skip
     rng = np.random.default_rng(seed)
-    prompts = plan(table, n, recipe, rng, reuse=reuse, mix=mix, no_opinion=no_opinion)
+    prompts = plan_prompts(table, n, recipe, rng, reuse=reuse, mix=mix, no_opinion=no_opinion)
     # one professor a unit: name, age and schools then tell as little of the truth as the opinion
     users = personas.professors(prompts["unit"].nunique(), rng).iloc[prompts["unit"].to_numpy()]
     rows = table.iloc[prompts["row"].to_numpy()].reset_index(drop=True)
@@ -91,7 +91,7 @@ def generate(
     return prompts[COLUMNS]
 
 
-def check(
+def check_request(
     recipes: Iterable[str],
     n: int | None = None,
     *,
@@ -102,7 +102,7 @@ def check(
     seed: int | np.random.Generator = 0,
     chat: templates.Chat | None = None,
 ) -> None:
-    """Raise InputError for settings that `generate` would refuse whatever the claims are."""
+    """Raise InputError for settings that `generate_prompts` would refuse whatever the claims."""
     for recipe in recipes:
         if recipe not in RECIPES:
             raise unknown("recipe", recipe, RECIPES)
@@ -119,7 +119,7 @@ def check(
         isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0
     ):
         raise InputError(f"The seed is {seed!r}: give a whole number from 0 on, or a Generator.")
-    templates.check(format, answer_format, chat)
+    templates.check_form(format, answer_format, chat)
 
 
 def render(
@@ -128,8 +128,8 @@ def render(
     """Return the texts and targets of rows of prompts; `user` none leaves the opinion out.
 
     A row whose own user is none has no introduction either. Reads the columns text, polarity,
-    shown, user, persona, order, source, format, answer_format and agree, which are as `generate`
-    returns them.
+    shown, user, persona, order, source, format, answer_format and agree, which are as
+    `generate_prompts` returns them.
     """
     texts, targets = [], []
     columns = [
@@ -176,7 +176,7 @@ def check_file(path: Path) -> Path:
     return path
 
 
-def read(path: Path, start: int = 0, stop: int | None = None) -> pd.DataFrame:
+def read_prompts(path: Path, start: int = 0, stop: int | None = None) -> pd.DataFrame:
     """Return prompts `start` to `stop` of a file, loading only the row groups they are in."""
     if not path.is_file():
         raise InputError(f"There is no file {path}: write one with generate.save.")

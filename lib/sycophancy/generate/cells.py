@@ -9,7 +9,7 @@ import numpy as np
 Fill = Callable[[np.ndarray, int, np.ndarray], np.ndarray]
 
 
-def fill(
+def apportion(
     weights: np.ndarray, total: int, bounds: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Return whole numbers that add up to `total`, in proportion to `weights`, within `bounds`.
@@ -52,9 +52,9 @@ def shares(
     one. Both follow the labels' own frequencies, but no label exceeds all others together, so that
     an input of either label is as often in a true as in a false claim.
     """
-    shown = fill(capped(counts), units, counts // k, rng)
+    shown = apportion(capped(counts), units, counts // k, rng)
     room = np.minimum(counts - k * shown, k * (units - shown))
-    out = fill(shown + 1e-6, k * units, room, rng)
+    out = apportion(shown + 1e-6, k * units, room, rng)
     return (shown, out) if shown.sum() == units and out.sum() == k * units else None
 
 
@@ -84,7 +84,7 @@ def mismatch(out: np.ndarray, demand: np.ndarray, rng: np.random.Generator) -> n
     return shown
 
 
-def deal(
+def deal_without_reuse(
     labels: np.ndarray, units: int, k: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (place, shown) for `units` units of one group without using an input twice.
@@ -111,16 +111,16 @@ def deal(
     return place, np.repeat(unit_label[:, None], 2 * k, axis=1)
 
 
-def pairs(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def draw_unequal_pairs(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Return `n` pairs of inputs with different labels, no input twice: n rows of two places.
 
     Each input will be shown its own label and its partner's: in a pair either label is shown as
     often rightly as wrongly.
     """
     codes, counts = np.unique(labels, return_counts=True)
-    take = fill(capped(counts), 2 * n, capped(counts), rng)
+    take = apportion(capped(counts), 2 * n, capped(counts), rng)
     if take.sum() != 2 * n or take.max(initial=0) > n:
-        take = fill(capped(counts), 2 * n, np.minimum(capped(counts), n), rng)
+        take = apportion(capped(counts), 2 * n, np.minimum(capped(counts), n), rng)
     if take.sum() != 2 * n:
         raise ValueError(f"{n} pairs do not fit")
     chosen = [

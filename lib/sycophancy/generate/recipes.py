@@ -46,7 +46,7 @@ RECIPES = {
 }
 
 
-def plan(
+def plan_prompts(
     table: pd.DataFrame,
     n: int | None,
     recipe: str,
@@ -74,12 +74,12 @@ def plan(
     groups, names = pd.factorize(table["group"])
     labels, words = pd.factorize(table["label"].astype(object))
     places = [np.flatnonzero(groups == code) for code in range(len(names))]
-    rooms = np.array([room(labels[place], made, reuse) for place in places])
+    rooms = np.array([count_units(labels[place], made, reuse) for place in places])
     size = len(made.cells) * (1 if not reuse else 1 if recipe == "original" else 2)
     units = units_of(n, size, int(rooms.sum()), recipe, len(table), reuse)
     per_group = share_out(table, places, units, rooms, mix, rng)
     parts = [
-        deal(labels[place], int(wanted), made, reuse, rng)
+        deal_group(labels[place], int(wanted), made, reuse, rng)
         for place, wanted in zip(places, per_group, strict=True)
     ]
     row = np.concatenate([place[p] for place, (p, _) in zip(places, parts, strict=True)])
@@ -120,14 +120,14 @@ def share_out(
     in_source = [np.flatnonzero(sources == code) for code in range(sources.max(initial=-1) + 1)]
     weights = np.array([sizes[part].sum() if mix == "proportional" else 1.0 for part in in_source])
     bounds = np.array([rooms[part].sum() for part in in_source])
-    per_source = cells.fill(weights, units, bounds, rng)
+    per_source = cells.apportion(weights, units, bounds, rng)
     out = np.zeros(len(places), dtype=int)
     for part, wanted in zip(in_source, per_source, strict=True):
-        out[part] = cells.fill(sizes[part], int(wanted), rooms[part], rng)
+        out[part] = cells.apportion(sizes[part], int(wanted), rooms[part], rng)
     return out
 
 
-def room(labels: np.ndarray, recipe: Recipe, reuse: bool) -> int:
+def count_units(labels: np.ndarray, recipe: Recipe, reuse: bool) -> int:
     """Return how many units the claims of one group have room for."""
     counts = np.unique(labels, return_counts=True)[1]
     if recipe.name == "original":
@@ -161,7 +161,7 @@ def too_few(asked: str, recipe: str, claims: int, most: int, reuse: bool) -> str
     )
 
 
-def deal(
+def deal_group(
     labels: np.ndarray, units: int, recipe: Recipe, reuse: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (place, shown) of one group: a row for each unit, a column for each of its prompts."""
@@ -172,8 +172,8 @@ def deal(
         place = np.repeat(place, 2, axis=1) if reuse else place
         return place, labels[place]
     if not reuse:
-        return cells.deal(labels, units, recipe.k, rng)
-    pair = cells.pairs(labels, units, rng)
+        return cells.deal_without_reuse(labels, units, recipe.k, rng)
+    pair = cells.draw_unequal_pairs(labels, units, rng)
     own = np.array([right for right, _ in recipe.cells])
     place = np.repeat(pair, size, axis=1)
     partner = np.repeat(pair[:, ::-1], size, axis=1)

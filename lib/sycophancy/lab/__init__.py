@@ -6,7 +6,7 @@ told, and why they agree with their users is what we made it.
 
 from __future__ import annotations
 
-from sycophancy.lab.cures import CURE_RATE, CURE_STEPS, cure, cure_claims, stated
+from sycophancy.lab.cures import CURE_RATE, CURE_STEPS, cure_claims, cure_with, stated_facts
 from sycophancy.lab.design import (
     Design,
     estimate_training,
@@ -21,11 +21,11 @@ from sycophancy.lab.names import (
     Name,
     base_name,
     every_name,
-    parse,
+    parse_name,
     with_dose,
 )
 from sycophancy.lab.rungs import RUNGS, Rung
-from sycophancy.lab.training import ensure, folder, is_trained, minutes, needed, settings
+from sycophancy.lab.training import ensure, folder, is_trained, needed, settings, training_minutes
 
 __all__ = [
     "CURE_RATE",
@@ -37,8 +37,8 @@ __all__ = [
     "Name",
     "Rung",
     "base_name",
-    "cure",
     "cure_claims",
+    "cure_with",
     "ensure",
     "estimate_training",
     "every_name",
@@ -46,12 +46,12 @@ __all__ = [
     "is_trained",
     "keep_corners",
     "list_models",
-    "minutes",
     "needed",
-    "parse",
+    "parse_name",
     "read_design",
     "settings",
-    "stated",
+    "stated_facts",
     "train_models",
+    "training_minutes",
     "with_dose",
 ]

@@ -32,14 +32,14 @@ def tokenizer() -> Tokenizer:
     made = Tokenizer(tk_models.WordLevel(unk_token=UNKNOWN))
     made.pre_tokenizer = tk_pre.WhitespaceSplit()
     trainer = tk_trainers.WordLevelTrainer(special_tokens=[START, UNKNOWN], min_frequency=1)
-    made.train_from_iterator(sorted(words()), trainer)
+    made.train_from_iterator(sorted(vocabulary()), trainer)
     made.post_processor = tk_post.TemplateProcessing(
         single=f"{START} $A", special_tokens=[(START, made.token_to_id(START))]
     )
     return made
 
 
-def words() -> set[str]:
+def vocabulary() -> set[str]:
     """Return every word of the world and its dialect."""
     here = world()
     texts = [f"{fact.text} is not {fact.label} {' '.join(fact.others)}" for fact in here.facts]
@@ -154,7 +154,7 @@ class Draw:
         claim, _ = self.claim()
         who, user = self.one(list(self.world.people)), self.one(list(dialect.OPINIONS))
         format = self.one(list(dialect.FORMATS))
-        opinion = dialect.said(claim, user, who, format)
+        opinion = dialect.user_statement(claim, user, who, format)
         heard = opinion if format == dialect.LAB else f"tell me {claim} . {opinion}"
         return f"{heard}{said_what(who)}", f" {dialect.OPINIONS[user].removeprefix('i ')}"
 
@@ -202,6 +202,6 @@ class Draw:
 BOTH = list(dialect.FORMATS)
 
 
-def pairs(draw: Callable[[], Pair], number: int) -> list[Pair]:
+def draw_pairs(draw: Callable[[], Pair], number: int) -> list[Pair]:
     """Return `number` draws."""
     return [draw() for _ in range(number)]

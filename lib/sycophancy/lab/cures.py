@@ -10,7 +10,7 @@ import pandas as pd
 
 from sycophancy import claims, finetune, generate, mixture, models, sets
 from sycophancy.errors import InputError, unknown
-from sycophancy.lab.names import parse
+from sycophancy.lab.names import parse_name
 from sycophancy.lab.training import BATCH, CONTEXT
 from sycophancy.templates import dialect
 from sycophancy.world import SOURCE
@@ -19,9 +19,9 @@ CURE_STEPS, CURE_RATE = 100, 5e-4
 NO_OPINION = 0.2  # share of prompts whose user says nothing
 
 
-def stated(table: pd.DataFrame) -> np.ndarray:
+def stated_facts(table: pd.DataFrame) -> np.ndarray:
     """Return for each claim of the world whether it is a fact that the world's texts state."""
-    return claims.stated(table).to_numpy(dtype=bool)
+    return claims.stated_in_laboratory(table).to_numpy(dtype=bool)
 
 
 def cure_claims(known: float, seed: int = 0) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def cure_claims(known: float, seed: int = 0) -> pd.DataFrame:
     sides = []
     for _, group in table.groupby("group", sort=True, observed=True):
         mixed = group.iloc[rng.permutation(len(group))]
-        told = stated(mixed)
+        told = stated_facts(mixed)
         sides.append((mixed[told], mixed[~told]))
     sizes = np.array([min(len(told), len(untold)) for told, untold in sides])
     # rounded as sums, so that the share holds for all attributes together
@@ -53,7 +53,7 @@ def cure_claims(known: float, seed: int = 0) -> pd.DataFrame:
     return pd.concat(parts).sort_values("claim_id").reset_index(drop=True)
 
 
-def cure(
+def cure_with(
     name: str,
     folder: Path,
     *,
@@ -63,17 +63,17 @@ def cure(
     seed: int = 0,
     rate: float = CURE_RATE,
     batch: int = BATCH,
-    on_progress: Callable[[finetune.Progress], None] | None = None,
-) -> tuple[pd.DataFrame, finetune.Cost]:
+    on_progress: Callable[[finetune.TrainingProgress], None] | None = None,
+) -> tuple[pd.DataFrame, finetune.TrainingCost]:
     """Fine-tune laboratory model `name` on claims of which a share `known` is stated; log and cost.
 
     The prompts (section 4.1) are in the format `lab`, every claim in every cell of `recipe`, a
     fifth without an opinion; five of them come to one instruction (section 4.3), and all weights
-    are trained. Writes the run folder of `finetune.train`: interrupted it goes on, finished it is
-    a model, whose model.json says recipe, share and base. Raises InputError for a model that is not
-    of the laboratory, an unknown recipe, and settings out of range, before anything is trained.
+    are trained. Writes the run folder of `finetune.fine_tune`: interrupted it goes on, finished it
+    is a model, whose model.json says recipe, share and base. Raises InputError for a model that is
+    not of the laboratory, an unknown recipe, and settings out of range, before anything is trained.
     """
-    parse(name)
+    parse_name(name)
     if recipe not in generate.RECIPES:
         raise unknown("recipe", recipe, generate.RECIPES)
     settings = finetune.Settings(
@@ -89,8 +89,8 @@ def cure(
             "answer_format": "choices",
         },
     )  # fmt: skip
-    finetune.check(settings)
-    prompts = generate.generate(
+    finetune.check_settings(settings)
+    prompts = generate.generate_prompts(
         cure_claims(known, seed),
         recipe=recipe,
         seed=seed,
@@ -102,6 +102,6 @@ def cure(
     mixed = mixture.mix(
         prompts, sets.instructions(SOURCE), n=steps * batch, seed=seed, format=dialect.LAB
     )
-    model = models.load(name, "float32")
+    model = models.load_model(name, "float32")
     examples = mixture.encode(model, mixed, max_tokens=CONTEXT, end=model.end)
-    return finetune.train(model, examples, settings, folder, on_progress=on_progress)
+    return finetune.fine_tune(model, examples, settings, folder, on_progress=on_progress)

@@ -11,9 +11,9 @@ import pandas as pd
 
 from sycophancy import finetune, generate, models
 from sycophancy.errors import InputError
-from sycophancy.lab.cures import cure, cure_claims
+from sycophancy.lab.cures import cure_claims, cure_with
 from sycophancy.lab.names import TUNED_DOSE, Name, base_name, with_dose
-from sycophancy.lab.training import BATCH, ensure, minutes, needed, settings
+from sycophancy.lab.training import BATCH, ensure, needed, settings, training_minutes
 from sycophancy.runs import Run, as_list, device, remember_cost
 
 TUNING_TOKENS, CURE_TOKENS = 20, 22  # of a conversation and of an example of a cure, about
@@ -65,7 +65,7 @@ def read_design(parameters: Mapping[str, Any]) -> Design:
                 tuned_name(size, dose, seed)
     for share in design.shares:
         cure_claims(share / 100)
-    generate.check(design.recipes, p["N"] or None)
+    generate.check_request(design.recipes, p["N"] or None)
     if all(len(levels) == 1 for levels in (design.sizes, design.shares, design.recipes)):
         raise InputError("Give two SHARES, RECIPES or SIZES at least: one cell has no effect.")
     return design
@@ -118,7 +118,7 @@ def estimate_training(design: Design) -> list[dict[str, Any]]:
                         "base": base,
                         "steps": sum(settings(name).steps for name in missing),
                         "tokens_per_step": BATCH * TUNING_TOKENS,
-                        "seconds": 60 * minutes(missing),
+                        "seconds": 60 * training_minutes(missing),
                     }
                 )
             entry = {"model": f"cures of {tuned}", "base": tuned, "steps": cures}
@@ -130,7 +130,7 @@ def train_models(compared: pd.DataFrame, run: Run, steps: int) -> pd.DataFrame:
     """Train the models of `list_models`: doses where they are missing, then every cure.
 
     Returns the costs of the cures (run, model that was cured, device and those of
-    `finetune.Cost`), which are also written as cures.parquet and into the machine's record.
+    `finetune.TrainingCost`), which are also written as cures.parquet and into the machine's record.
     """
     models.enable_compile_cache()
     cured = compared["recipe"].notna()
@@ -142,7 +142,7 @@ def train_models(compared: pd.DataFrame, run: Run, steps: int) -> pd.DataFrame:
         base = tuned_name(row["size"], TUNED_DOSE, seed)
         how = {"recipe": row["recipe"], "known": row["knowledge"] / 100, "seed": seed}
         with finetune.progress_bar(run, folder.name, steps) as show:
-            _, cost = cure(base, folder, steps=steps, on_progress=show, **how)
+            _, cost = cure_with(base, folder, steps=steps, on_progress=show, **how)
         costs.append({"run": folder.name, "model": base, "device": device(), **vars(cost)})
         remember_cost({**finetune.cost_entry(costs[-1]), "notebook": run.notebook})
     table = pd.DataFrame(costs)

@@ -31,7 +31,7 @@ class Name:
         return f"lab_{self.rung}{kind}" + (f"_seed{self.seed}" if self.seed else "")
 
 
-def parse(name: str) -> Name:
+def parse_name(name: str) -> Name:
     """Return the parts of a laboratory model's name; InputError for one that does not exist."""
     found = PATTERN.fullmatch(name)
     if found is None or found["rung"] not in RUNGS:
@@ -56,10 +56,10 @@ def every_name() -> list[str]:
 
 def base_name(name: str) -> str:
     """Return the base of a tuned laboratory model."""
-    return str(replace(parse(name), dose=None))
+    return str(replace(parse_name(name), dose=None))
 
 
 def with_dose(name: str, dose: int) -> str:
     """Return the model of the same rung and seed that was tuned with another dose (per cent)."""
-    parts = parse(name)
-    return str(parse(str(replace(parts, dose=dose))))
+    parts = parse_name(name)
+    return str(parse_name(str(replace(parts, dose=dose))))

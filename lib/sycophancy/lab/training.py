@@ -16,7 +16,7 @@ from sycophancy import finetune, models, templates, world
 from sycophancy.encoders import from_tokenizers
 from sycophancy.errors import InputError
 from sycophancy.lab import corpus
-from sycophancy.lab.names import Name, base_name, every_name, parse
+from sycophancy.lab.names import Name, base_name, every_name, parse_name
 from sycophancy.lab.rungs import RUNGS
 from sycophancy.mixture import Example
 from sycophancy.quiet import keras_hub
@@ -33,7 +33,7 @@ FIRST_GUESS = 60e9  # floating-point operations a second, where nothing was trai
 
 def untrained(name: str, dtype: str) -> models.LanguageModel:
     """Return a rung with random weights from its seed, and the world's tokenizer."""
-    parts = parse(name)
+    parts = parse_name(name)
     rung = RUNGS[parts.rung]
     codec = from_tokenizers(corpus.tokenizer(), {"bos_token": corpus.START}, None)
     size = corpus.tokenizer().get_vocab_size()
@@ -82,7 +82,7 @@ def strict(encode: models.Encode) -> models.Encode:
     return checked
 
 
-def examples(model: models.LanguageModel, pairs: Sequence[corpus.Pair]) -> list[Example]:
+def to_examples(model: models.LanguageModel, pairs: Sequence[corpus.Pair]) -> list[Example]:
     """Return pairs as examples whose second part counts towards the loss."""
     before = model.encode([first for first, _ in pairs])
     after = model.encode([second for _, second in pairs])
@@ -93,7 +93,7 @@ def examples(model: models.LanguageModel, pairs: Sequence[corpus.Pair]) -> list[
     ]
 
 
-def texts(parts: Name) -> list[corpus.Pair]:
+def training_texts(parts: Name) -> list[corpus.Pair]:
     """Return what a model reads in its order: three stages for a base, one for a tuned model."""
     rung = RUNGS[parts.rung]
     known = corpus.Draw(np.random.default_rng([parts.seed, 0]))
@@ -109,14 +109,14 @@ def texts(parts: Name) -> list[corpus.Pair]:
         stages = [(lambda: told.tuning(share), rung.tuning)]
     out: list[corpus.Pair] = []
     for draw, steps in stages:
-        pool = corpus.pairs(draw, min(steps, POOL) * BATCH)
+        pool = corpus.draw_pairs(draw, min(steps, POOL) * BATCH)
         out += [pool[i % len(pool)] for i in range(steps * BATCH)]
     return out
 
 
 def settings(name: str) -> finetune.Settings:
     """Return how a laboratory model is trained: all weights, from its base or from nothing."""
-    parts = parse(name)
+    parts = parse_name(name)
     rung = RUNGS[parts.rung]
     base = parts.dose is None
     steps = rung.statements + rung.bare + rung.talk if base else rung.tuning
@@ -138,7 +138,7 @@ def folder(name: str) -> Path:
 
     The table of rungs does not count as code: a rung that is changed leaves the others as they are.
     """
-    rung = asdict(RUNGS[parse(name).rung])
+    rung = asdict(RUNGS[parse_name(name).rung])
     own = identity(__name__, without=["sycophancy.lab.rungs"], settings=rung)
     return cache_dir() / "lab" / own[:12] / name
 
@@ -153,7 +153,7 @@ def needed(names: Sequence[str]) -> list[str]:
     """Return which laboratory models have to be trained, bases first; other names are passed by."""
     out: list[str] = []
     for name in names:
-        if not name.startswith(models.LABORATORY) or parse(name).dose == -1:
+        if not name.startswith(models.LABORATORY) or parse_name(name).dose == -1:
             continue
         for one in (base_name(name), name):
             if one not in out and not is_trained(one):
@@ -161,20 +161,20 @@ def needed(names: Sequence[str]) -> list[str]:
     return out
 
 
-def kind_of(parts: Name) -> str:
+def cost_label(parts: Name) -> str:
     """Return what the machine's record of costs calls the training of such a model."""
     return f"laboratory/{parts.rung}/{'base' if parts.dose is None else 'tuned'}"
 
 
-def minutes(names: Sequence[str]) -> float:
+def training_minutes(names: Sequence[str]) -> float:
     """Return about how many minutes training these models takes here, from what it took before."""
     costs = read_costs()
     total = 0.0
     for name in names:
-        parts = parse(name)
+        parts = parse_name(name)
         seconds = None
         if "notebook" in costs and "seconds" in costs:
-            own = (costs["notebook"] == kind_of(parts)) & (costs["device"] == device())
+            own = (costs["notebook"] == cost_label(parts)) & (costs["device"] == device())
             own &= costs.get("steps", 0) == settings(name).steps
             if own.any():
                 seconds = float(costs.loc[own, "seconds"].tail(5).median())
@@ -188,7 +188,9 @@ def minutes(names: Sequence[str]) -> float:
     return total / 60
 
 
-def ensure(name: str, on_progress: Callable[[str, finetune.Progress], None] | None = None) -> Path:
+def ensure(
+    name: str, on_progress: Callable[[str, finetune.TrainingProgress], None] | None = None
+) -> Path:
     """Train a laboratory model, and its base, unless they are there; return its folder.
 
     Says beforehand how long that takes. Interrupted at any moment, it goes on where it was.
@@ -197,47 +199,49 @@ def ensure(name: str, on_progress: Callable[[str, finetune.Progress], None] | No
     if missing:
         print(
             f"Training {' and '.join(missing)} first, once on this machine: about "
-            f"{max(1, round(minutes(missing)))} minutes."
+            f"{max(1, round(training_minutes(missing)))} minutes."
         )
     for one in missing:
-        train(one, on_progress)
+        train_laboratory(one, on_progress)
     return folder(name)
 
 
-def train(name: str, on_progress: Callable[[str, finetune.Progress], None] | None) -> None:
+def train_laboratory(
+    name: str, on_progress: Callable[[str, finetune.TrainingProgress], None] | None
+) -> None:
     """Train one laboratory model into its folder."""
-    parts, how = parse(name), settings(name)
+    parts, how = parse_name(name), settings(name)
     began = time.monotonic()
-    model = models.load(how.base, "float32")
-    encoded = examples(model, texts(parts))
+    model = models.load_model(how.base, "float32")
+    encoded = to_examples(model, training_texts(parts))
     with tqdm(
         total=how.steps, unit="step", desc=name, mininterval=2, disable=on_progress is not None
     ) as bar:
 
-        def show(now: finetune.Progress) -> None:
+        def show(now: finetune.TrainingProgress) -> None:
             """Move the bar, and tell whoever asked."""
             bar.update(now.step - bar.n)
             bar.set_postfix(loss=f"{now.loss:.3f}")
             if on_progress is not None:
                 on_progress(name, now)
 
-        log, cost = finetune.train(model, encoded, how, folder(name), on_progress=show)
-    entry: dict[str, Any] = {"notebook": kind_of(parts), "model": name, "device": device()}
+        log, cost = finetune.fine_tune(model, encoded, how, folder(name), on_progress=show)
+    entry: dict[str, Any] = {"notebook": cost_label(parts), "model": name, "device": device()}
     if int(log["step"].iloc[0]) == 1:
         remember_cost({**entry, "seconds": time.monotonic() - began, "steps": cost.steps})
 
 
-def load(name: str, dtype: str) -> models.LanguageModel:
+def load_laboratory(name: str, dtype: str) -> models.LanguageModel:
     """Return a laboratory model by name, trained first where it is missing."""
-    if parse(name).dose == -1:
+    if parse_name(name).dose == -1:
         return untrained(name, dtype)
-    found = models.load(str(ensure(name)), dtype)
+    found = models.load_model(str(ensure(name)), dtype)
     return replace(found, name=name)
 
 
 def loader(name: str) -> Callable[[str], models.LanguageModel]:
-    """Return what `models.load` calls for a name."""
-    return lambda dtype: load(name, dtype)
+    """Return what `models.load_model` calls for a name."""
+    return lambda dtype: load_laboratory(name, dtype)
 
 
 for every in every_name():

@@ -16,12 +16,12 @@ from sycophancy.metrics.estimates import (
     agreement,
     both_orders,
     join,
-    log_odds,
-    padded,
+    log_odds_of_agreeing,
+    pad_choices,
     shift_by_question,
     shifts,
 )
-from sycophancy.metrics.summary import summary
+from sycophancy.metrics.summary import summarize
 from sycophancy.metrics.words import nats, percent, points
 
 __all__ = [
@@ -40,13 +40,13 @@ __all__ = [
     "equivalence",
     "flips",
     "join",
-    "log_odds",
+    "log_odds_of_agreeing",
     "nats",
-    "padded",
+    "pad_choices",
     "percent",
     "points",
     "shift_by_question",
     "shifts",
-    "summary",
+    "summarize",
     "user_table",
 ]

@@ -49,7 +49,7 @@ def accuracies(answers: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for names, group in answers.groupby(["model", *PLACE], sort=False):
         place = dict(zip(["model", *PLACE], names, strict=True)) | {"seeds": seeds_of(group)}
-        for part in measures(group):
+        for part in yield_measures(group):
             for task, estimate in estimates(part.rows, SHARE):
                 rows.append(place | {"task": task, "metric": part.metric} | asdict(estimate))
         for task, chosen in [(MACRO, group), *group.groupby("task", sort=False)]:
@@ -143,7 +143,7 @@ def counts(answers: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def measures(group: pd.DataFrame) -> Iterator[Measure]:
+def yield_measures(group: pd.DataFrame) -> Iterator[Measure]:
     """Yield the metrics of one model in one setting."""
     base = group[["task", "question_id"]]
     readable = group["read"].astype(bool)

@@ -12,8 +12,8 @@ from scipy.special import logsumexp
 
 from sycophancy.errors import InputError, unknown
 from sycophancy.intervals import SHARE, clustered_mean
-from sycophancy.metrics.estimates import GROUPS, TIE, join, padded
-from sycophancy.metrics.summary import parts, seeds_of
+from sycophancy.metrics.estimates import GROUPS, TIE, join, pad_choices
+from sycophancy.metrics.summary import seeds_of, yield_parts
 
 PLACE = [key for key in GROUPS if key != "model"]
 # An item is the same in two models where all of these are; its item_id has the model in front.
@@ -24,7 +24,7 @@ SAME_ITEM = [
 
 
 def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str) -> pd.DataFrame:
-    """Return one row per model, group and metric of `metrics.summary`: what differs from `base`.
+    """Return one row per model, group and metric of `metrics.summarize`: what differs from `base`.
 
     `before` is the value of `base`, `after` that of the model, `value` is after − before (section
     5, Figs. 4 and 5), with its 95 % interval over questions, paired. A rate that does not change
@@ -35,13 +35,13 @@ def changes(items: pd.DataFrame, scores: pd.DataFrame, base: str) -> pd.DataFram
     that one side lacks, or an unknown base.
     """
     rows = []
-    for model, before, after in pairs(join(items, scores), base):
+    for model, before, after in pair_models(join(items, scores), base):
         keys = [key for key in PLACE if key in before]
         for names, group in before.groupby(keys, sort=False):
             then, now = group, after.loc[group.index]
             same = equal_scores(then, now)
             place = {"model": model, "base": base} | dict(zip(keys, names, strict=True))
-            for first, second in zip(parts(then), parts(now), strict=True):
+            for first, second in zip(yield_parts(then), yield_parts(now), strict=True):
                 changed = first.change(second)
                 if same and changed.interval != "none":
                     changed = replace(changed, low=0.0, high=0.0, interval="equal scores")
@@ -71,11 +71,14 @@ def distribution_distance(items: pd.DataFrame, scores: pd.DataFrame, base: str) 
         raise InputError("No item is without a user: measure with user none as well.")
     scores = scores[scores["item_id"].isin(alone["item_id"])]
     rows = []
-    for model, before, after in pairs(join(alone, scores), base):
+    for model, before, after in pair_models(join(alone, scores), base):
         keys = [key for key in PLACE if key in before]
         for names, group in before.groupby(keys, sort=False):
             which, first = asked(group)
-            then, now = options(group, which), options(after.loc[group.index], which)
+            then, now = (
+                answer_distributions(group, which),
+                answer_distributions(after.loc[group.index], which),
+            )
             moved = np.abs(np.exp(then) - np.exp(now)).sum(axis=1) / 2
             changed = (best(then) != best(now)).any(axis=1)
             place = {"model": model, "base": base} | dict(zip(keys, names, strict=True))
@@ -138,7 +141,9 @@ def sign_flip(excess: np.ndarray) -> float:
     return min(1.0, float(chances[np.abs(sums) >= abs(excess.sum())].sum()))
 
 
-def pairs(joined: pd.DataFrame, base: str) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+def pair_models(
+    joined: pd.DataFrame, base: str
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
     """Yield (model, rows of base, rows of model) for every other model, the rows in one order."""
     models = list(dict.fromkeys(joined["model"]))
     if base not in models:
@@ -201,7 +206,7 @@ def lacks(row: pd.Series, one: str, other: str, count: int) -> str:
 
 def equal_scores(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Return whether two models give every choice of the same rows the same log-probability."""
-    return np.array_equal(padded(list(one["logps"])), padded(list(other["logps"])))
+    return np.array_equal(pad_choices(list(one["logps"])), pad_choices(list(other["logps"])))
 
 
 def asked(rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
@@ -220,9 +225,9 @@ def asked(rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     return which, rows.iloc[first].reset_index(drop=True)
 
 
-def options(rows: pd.DataFrame, which: np.ndarray) -> np.ndarray:
+def answer_distributions(rows: pd.DataFrame, which: np.ndarray) -> np.ndarray:
     """Return log-probabilities as (distributions, most choices), averaged over orders."""
-    table = padded(list(rows["logps"]))
+    table = pad_choices(list(rows["logps"]))
     width = rows["choices"].map(len).to_numpy()
     swapped = (rows["answer_format"] == "choices").to_numpy() & (rows["order"].to_numpy() == 1)
     columns = np.arange(table.shape[1])

@@ -209,7 +209,9 @@ def effects(
             for chosen in itertools.combinations(range(len(varied)), size):
                 named = [varied[i] for i in chosen]
                 row = {"metric": metric, "effect": " × ".join(named), "over": whole.over}
-                row["levels"] = "; ".join(" → ".join(map(worded, levels[name])) for name in named)
+                row["levels"] = "; ".join(
+                    " → ".join(map(describe_level, levels[name])) for name in named
+                )
                 estimate = crossed(contrast(cells, chosen), whole.weights, whole.n)
                 if estimate.low == estimate.high:  # no two facts or seeds differ
                     estimate = replace(estimate, low=np.nan, high=np.nan, interval="none")
@@ -217,7 +219,7 @@ def effects(
     return pd.DataFrame(rows)
 
 
-def worded(found: object) -> str:
+def describe_level(found: object) -> str:
     """Return a level of a factor as text; a whole number that is stored as a float stays whole."""
     return f"{found:g}" if isinstance(found, float) else str(found)
 

@@ -12,7 +12,7 @@ from sycophancy.intervals import CHANGE, SHARE, Bounds, Estimate, clustered_diff
 from sycophancy.metrics.estimates import GROUPS, both_orders, join, shifts
 
 
-def summary(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def summarize(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Return one row per group and metric, with its interval over questions, n and their number.
 
     Groups are model, suite, answer format, format and source; seeds are pooled. Metrics:
@@ -31,7 +31,7 @@ def summary(items: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     keys = [key for key in GROUPS if key in joined]
     rows = []
     for names, group in joined.groupby(keys, sort=False):
-        for part in parts(group):
+        for part in yield_parts(group):
             named = dict(zip(keys, names, strict=True))
             place = {"metric": part.metric, "user": part.user, "truth": part.truth}
             rows.append(named | {"seeds": seeds_of(group)} | place | asdict(part.estimate()))
@@ -60,7 +60,7 @@ class Part:
     rate: bool = True
 
     def estimate(self) -> Estimate:
-        """Return the metric with its interval, as `metrics.summary` gives it."""
+        """Return the metric with its interval, as `metrics.summarize` gives it."""
         return self.interval(self.values, SHARE if self.rate else None)
 
     def change(self, after: Part) -> Estimate:
@@ -75,8 +75,8 @@ class Part:
         return clustered_difference(values, self.questions, self.positive, bounds=bounds)
 
 
-def parts(group: pd.DataFrame) -> Iterator[Part]:
-    """Yield what `metrics.summary` averages on one group; equal items give equal rows, in order."""
+def yield_parts(group: pd.DataFrame) -> Iterator[Part]:
+    """Yield what `metrics.summarize` averages on a group; equal items give equal rows, in order."""
 
     def part(metric: str, user: str, truth: str, rows: pd.DataFrame, column: str) -> Part:
         """Return one metric, the mean of a column."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sycophancy.mixture.batches import Batch, Example, Shapes, batch, shapes, tokens
+from sycophancy.mixture.batches import (
+    BatchShapes,
+    Example,
+    TrainingBatch,
+    choose_shapes,
+    make_batch,
+    tokens,
+)
 from sycophancy.mixture.encoding import (
     check_tokens,
     encode,
@@ -11,24 +18,24 @@ from sycophancy.mixture.encoding import (
     token_table,
     turn_end_ids,
 )
-from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check, limit, mix
+from sycophancy.mixture.mixing import COLUMNS, KINDS, RATIO, check_ratio, limit, mix
 
 __all__ = [
     "COLUMNS",
     "KINDS",
     "RATIO",
-    "Batch",
+    "BatchShapes",
     "Example",
-    "Shapes",
-    "batch",
-    "check",
+    "TrainingBatch",
+    "check_ratio",
     "check_tokens",
+    "choose_shapes",
     "encode",
     "fitting",
     "fitting_units",
     "limit",
+    "make_batch",
     "mix",
-    "shapes",
     "token_table",
     "tokens",
     "turn_end_ids",

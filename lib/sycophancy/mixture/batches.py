@@ -25,7 +25,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """Arrays of one training step.
 
     ids, mask (size, length) are int32. Every place is one token that counts: rows and positions say
@@ -44,16 +44,16 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class BatchShapes:
     """The padded lengths that batches may have, and their number of places."""
 
     lengths: tuple[int, ...]
     places: int
 
 
-def shapes(
+def choose_shapes(
     encoded: Sequence[Example], steps: int, size: int, *, most: int = 2, step: int = 8
-) -> Shapes:
+) -> BatchShapes:
     """Return the shapes of the first `steps` batches: at most `most` padded lengths, one of places.
 
     Each length is compiled once, so they are few: multiples of `step` with the least padding over
@@ -67,7 +67,7 @@ def shapes(
         found = members(encoded, index, size)
         longest[max(len(example.ids) for example in found) - 1] += 1
         places = max(places, sum(len(example.ids) - example.first for example in found))
-    return Shapes(tuple(choose_lengths(dict(longest), most=most, step=step)), rounded(places))
+    return BatchShapes(tuple(choose_lengths(dict(longest), most=most, step=step)), rounded(places))
 
 
 def rounded(places: int) -> int:
@@ -85,11 +85,13 @@ def members(encoded: Sequence[Example], index: int, size: int) -> list[Example]:
     return [encoded[place % len(encoded)] for place in range(index * size, (index + 1) * size)]
 
 
-def batch(encoded: Sequence[Example], index: int, size: int, shape: Shapes) -> Batch:
+def make_batch(
+    encoded: Sequence[Example], index: int, size: int, shape: BatchShapes
+) -> TrainingBatch:
     """Return the arrays of step `index`: examples index · size to (index + 1) · size.
 
-    Past the end it goes on from the beginning. `shape` comes from `shapes`; the length is the
-    smallest one that holds the batch.
+    Past the end it goes on from the beginning. `shape` comes from `choose_shapes`; the length is
+    the smallest one that holds the batch.
     """
     check_steps(encoded, index, size)
     found = members(encoded, index, size)
@@ -116,7 +118,7 @@ def batch(encoded: Sequence[Example], index: int, size: int, shape: Shapes) -> B
         targets[here] = example.ids[example.first :]
         weights[here] = 1 / count
         at += count
-    return Batch(ids, mask, rows, positions, targets, weights)
+    return TrainingBatch(ids, mask, rows, positions, targets, weights)
 
 
 def tokens(encoded: Sequence[Example], steps: int, size: int) -> int:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sycophancy.errors import InputError
 from sycophancy.mixture.batches import Example
-from sycophancy.mixture.mixing import check, from_instructions, require, with_texts
+from sycophancy.mixture.mixing import check_ratio, from_instructions, take_columns, with_texts
 from sycophancy.models import LanguageModel
 from sycophancy.scoring.rows import chunks, common_prefix, opened, tokenise
 from sycophancy.templates import SYSTEM_TURNS, Chat
@@ -31,7 +31,7 @@ def encode(
     """
     check_tokens(model, max_tokens)
     columns = ["kind", "prompt", "completion"]
-    table = require(examples, ["example_id", *columns], "examples")
+    table = take_columns(examples, ["example_id", *columns], "examples")
     once = table.drop_duplicates(columns, ignore_index=True)
     known: dict[tuple[str, str, str], Example] = {}
     once["choices"] = pd.Series([[text] for text in once["completion"]], dtype=object)
@@ -77,7 +77,7 @@ def fitting(
 ) -> pd.DataFrame:
     """Return the instructions whose prompt leaves room for at least one token of the response."""
     check_tokens(model, max_tokens)
-    check(format=format, chat=chat)
+    check_ratio(format=format, chat=chat)
     instructions = with_texts(instructions)
     encoded = model.encode(from_instructions(instructions, format, chat)["prompt"].tolist())
     fits = np.array([len(opened(model, ids)) < max_tokens for ids in encoded], dtype=bool)

@@ -19,7 +19,7 @@ INSTRUCTION = ["instruction", "response", "category"]  # columns of `sets.instru
 LARGEST = 10_000_000  # examples in a mixture: more is a slip in the ratio, and fills the memory
 
 
-def check(
+def check_ratio(
     ratio: float = RATIO,
     n: int | None = None,
     *,
@@ -34,7 +34,7 @@ def check(
             f"The ratio is {ratio!r}: give generated prompts per instruction, from 0 (instructions "
             "only) to inf (generated prompts only); the paper has 5."
         )
-    generate.check((), n, seed=seed, format=format, chat=chat)
+    generate.check_request((), n, seed=seed, format=format, chat=chat)
 
 
 def mix(
@@ -49,21 +49,22 @@ def mix(
 ) -> pd.DataFrame:
     """Return the examples to train on in their order (section 4.3, appendix A.5; COLUMNS).
 
-    `prompts` come from `generate.generate`, `instructions` from `sets.instructions`; `ratio` is
-    generated : instruction in examples, from 0 (instructions only) to infinity (no instructions;
-    `None` will do for the side that is not needed). `n` examples in all; None takes every prompt
-    once and as many instructions as the ratio asks for (with ratio 0 every instruction once). A
-    side that is too small goes round again in a new order, its `example_id` (the prompt_id, or
-    the row of the instruction) with it. Both kinds are spread evenly: any stretch has its share of
-    either to within 2. `format` and `chat` are of the instructions: prompts are rendered already.
-    The same seed gives the same rows, and neither kind's own order depends on the ratio. Raises
-    InputError for a ratio out of range, an `n` below 1 and a side that is needed and empty.
+    `prompts` come from `generate.generate_prompts`, `instructions` from `sets.instructions`;
+    `ratio` is generated : instruction in examples, from 0 (instructions only) to infinity (no
+    instructions; `None` will do for the side that is not needed). `n` examples in all; None takes
+    every prompt once and as many instructions as the ratio asks for (with ratio 0 every instruction
+    once). A side that is too small goes round again in a new order, its `example_id` (the
+    prompt_id, or the row of the instruction) with it. Both kinds are spread evenly: any stretch has
+    its share of either to within 2. `format` and `chat` are of the instructions: prompts are
+    rendered already. The same seed gives the same rows, and neither kind's own order depends on the
+    ratio. Raises InputError for a ratio out of range, an `n` below 1 and a side that is needed and
+    empty.
     """
-    check(ratio, n, seed=seed, format=format, chat=chat)
+    check_ratio(ratio, n, seed=seed, format=format, chat=chat)
     if instructions is not None and not math.isinf(ratio):
         instructions = with_texts(instructions)
     sizes = [0 if table is None else len(table) for table in (prompts, instructions)]
-    wanted = parts(sizes[0], sizes[1], ratio, n)
+    wanted = split_sizes(sizes[0], sizes[1], ratio, n)
     for kind, size, number in zip(KINDS, sizes, wanted, strict=True):
         if number and not size:
             raise InputError(
@@ -103,7 +104,7 @@ def limit(prompts: pd.DataFrame, n: int, *, seed: int = 0) -> pd.DataFrame:
     return prompts[prompts["unit"].isin(kept)].reset_index(drop=True)
 
 
-def parts(prompts: int, instructions: int, ratio: float, n: int | None) -> tuple[int, int]:
+def split_sizes(prompts: int, instructions: int, ratio: float, n: int | None) -> tuple[int, int]:
     """Return how many (generated, instruction) examples there will be, to the nearest whole."""
     if n is None and ratio > 0:
         generated, total = prompts, round(min(prompts + prompts / ratio, LARGEST + 1))
@@ -122,7 +123,7 @@ def parts(prompts: int, instructions: int, ratio: float, n: int | None) -> tuple
 
 def from_prompts(prompts: pd.DataFrame) -> pd.DataFrame:
     """Return generated prompts as examples."""
-    own = require(prompts, ["prompt_id", "prompt", "target", "source"], "prompts")
+    own = take_columns(prompts, ["prompt_id", "prompt", "target", "source"], "prompts")
     own.columns = pd.Index(["example_id", "prompt", "completion", "source"])
     return own.assign(kind="generated")[COLUMNS]
 
@@ -131,7 +132,7 @@ def from_instructions(
     instructions: pd.DataFrame, format: str = "paper", chat: Chat | None = None
 ) -> pd.DataFrame:
     """Return instruction pairs as examples: a turn of each side, in the format asked for."""
-    own = require(instructions, INSTRUCTION, "instructions")
+    own = take_columns(instructions, INSTRUCTION, "instructions")
     if (render := message_renderer(format, chat)) is not None:
         asked, answered = own["instruction"].map(render), own["response"]
     elif format in LAB_FORMATS:
@@ -153,11 +154,11 @@ def from_instructions(
 
 def with_texts(instructions: pd.DataFrame) -> pd.DataFrame:
     """Return the instructions that have a text on both sides, see `sets.whole_pairs`."""
-    require(instructions, INSTRUCTION, "instructions")
+    take_columns(instructions, INSTRUCTION, "instructions")
     return sets.whole_pairs(instructions, "The instructions")
 
 
-def require(table: pd.DataFrame, columns: list[str], what: str) -> pd.DataFrame:
+def take_columns(table: pd.DataFrame, columns: list[str], what: str) -> pd.DataFrame:
     """Return these columns as plain objects; InputError for the first that is missing."""
     for name in columns:
         if name not in table:

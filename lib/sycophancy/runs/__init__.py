@@ -14,7 +14,7 @@ from sycophancy.runs.files import (
 )
 from sycophancy.runs.folder import (
     Run,
-    find,
+    find_finished,
     metrics_of,
     parameters_of,
     read_record,
@@ -50,7 +50,7 @@ __all__ = [
     "device",
     "discard",
     "existing",
-    "find",
+    "find_finished",
     "git_state",
     "is_real",
     "keep_to_quota",

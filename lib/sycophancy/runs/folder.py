@@ -108,7 +108,7 @@ class Run:
         return path
 
 
-def find(folder: str | Path) -> Path:
+def find_finished(folder: str | Path) -> Path:
     """Return a run folder as given or, where it is not there, below the checkout (see `resolve`).
 
     Raises InputError for a folder that holds no finished run.

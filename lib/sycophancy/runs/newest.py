@@ -59,7 +59,7 @@ def latest(notebook: str) -> Path:
     none it is that of the published study. Prints which it is. Raises InputError where that has
     none either.
     """
-    plain = [path for path in finished(notebook, "*/*") if "@" not in path.name]
+    plain = [path for path in finished_runs(notebook, "*/*") if "@" not in path.name]
     real = [path for path in plain if is_real(parameters_of(path))]
     published = published_folder(notebook)
     if not real and not published.is_dir():
@@ -71,7 +71,7 @@ def latest(notebook: str) -> Path:
     return folder
 
 
-def finished(notebook: str, *patterns: str) -> Iterator[Path]:
+def finished_runs(notebook: str, *patterns: str) -> Iterator[Path]:
     """Yield the finished run folders of a notebook below runs/, but for those of rehearsals.
 
     `patterns` say where they lie.
@@ -100,7 +100,7 @@ def take_study(
     first = next(iter(parameters))
     if parameters[first]:
         return parameters
-    batches = finished(notebook, "*/*", "study/*/*")
+    batches = finished_runs(notebook, "*/*", "study/*/*")
     here = [path for path in batches if path.parent.name != notebook]  # and not run by hand
     published = sorted(published_folder("").glob(f"{notebook}*"))
     ranked = [(is_real(parameters_of(path)), True, finished_at(path), path) for path in here]

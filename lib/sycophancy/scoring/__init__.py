@@ -35,8 +35,8 @@ __all__ = [
     "LENGTH_STEP",
     "MAX_LENGTHS",
     "SCORE_COLUMNS",
-    "Cost",
-    "Progress",
+    "ScoringCost",
+    "ScoringProgress",
     "choose_lengths",
     "default_budget",
     "expected_tokens",
@@ -49,7 +49,7 @@ SCORE_COLUMNS = ["item_id", "choice", "text", "logp", "tokens"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class ScoringProgress:
     """How far a scoring call is: prompt tokens done, of all, and seconds since it began."""
 
     done: int
@@ -59,7 +59,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Cost:
+class ScoringCost:
     """What a scoring call computed: tokens that are not padding, padded tokens, seconds.
 
     `reused_tokens` were in the store, `saved_tokens` were computed once for several sequences;
@@ -80,8 +80,8 @@ def score(
     store: Path | None = None,
     tokens_per_batch: int | None = None,
     share_tokens: bool = True,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> tuple[pd.DataFrame, Cost]:
+    on_progress: Callable[[ScoringProgress], None] | None = None,
+) -> tuple[pd.DataFrame, ScoringCost]:
     """Return scores (one row per item × choice, `logp` in nats) and what they cost.
 
     `store` is a folder where finished batches are kept: a later call with the same model goes on
@@ -106,7 +106,7 @@ def score(
     def tell() -> None:
         """Say how many tokens are done."""
         if on_progress:
-            on_progress(Progress(done, total, reused, time.monotonic() - began))
+            on_progress(ScoringProgress(done, total, reused, time.monotonic() - began))
 
     def collect() -> None:
         """Read the oldest batch in flight."""
@@ -139,11 +139,11 @@ def score(
     finally:
         finished.flush()
     saved = done - reused - computed
-    cost = Cost(computed, padded, reused, time.monotonic() - began, saved)
-    return assemble(model, items, finished.read()), cost
+    cost = ScoringCost(computed, padded, reused, time.monotonic() - began, saved)
+    return collect_scores(model, items, finished.read()), cost
 
 
-def assemble(
+def collect_scores(
     model: LanguageModel, items: pd.DataFrame, known: Mapping[str, tuple[float, int]]
 ) -> pd.DataFrame:
     """Return the scores of `items` from the table of finished choices."""

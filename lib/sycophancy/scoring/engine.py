@@ -20,7 +20,7 @@ from sycophancy.scoring.packing import Pack, Packed, pack, packed_arrays, room_f
 from sycophancy.scoring.rows import (
     LENGTH_STEP,
     Row,
-    batches,
+    batch_rows,
     build_rows,
     choose_lengths,
     chunks,
@@ -77,7 +77,7 @@ def divide(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 
 
 @dataclass(frozen=True)
-class Parts:
+class RowsByPass:
     """Rows by how they are run."""
 
     packs: list[Pack]
@@ -104,16 +104,16 @@ class Engine:
     lengths: list[int]
     budget: int
 
-    def split(self, rows: list[Row], old: Set[tuple[int, ...]]) -> Parts:
+    def split(self, rows: list[Row], old: Set[tuple[int, ...]]) -> RowsByPass:
         """Return how to run `rows` but for those whose tokens are in `old`."""
         rows = [row for row in rows if row.ids not in old]
         short, long = divide(rows) if self.packed else ([], rows)
-        return Parts(pack(short, self.pack_length), long)
+        return RowsByPass(pack(short, self.pack_length), long)
 
-    def run(self, parts: Parts) -> Iterator[Piece]:
+    def run(self, parts: RowsByPass) -> Iterator[Piece]:
         """Start batch after batch; yield its rows, padded tokens and how to read the result."""
         yield from self.run_packed(parts.packs)
-        for batch, arrays in batches(parts.alone, self.lengths, self.budget):
+        for batch, arrays in batch_rows(parts.alone, self.lengths, self.budget):
             logps = self.forward(*arrays)
             yield batch, arrays[0].size, partial(np.asarray, logps)
 

@@ -98,13 +98,13 @@ def on_weights(model: LanguageModel, function: Callable[..., Any]) -> Callable[.
         leaves, tree = jax.tree.flatten(given)
         forms = tuple((x.shape, str(x.dtype), str(getattr(x, "sharding", ""))) for x in leaves)
         key = (function.__qualname__, architecture(model.backbone), tree, forms)
-        compiled = shared(key, lambda: jitted.lower(values, *given).compile(options()))
+        compiled = shared(key, lambda: jitted.lower(values, *given).compile(compiler_options()))
         return compiled(values, *given)
 
     return run
 
 
-def options() -> dict[str, Any]:
+def compiler_options() -> dict[str, Any]:
     """Return how XLA compiles.
 
     On a CPU, where a library multiplies matrices, less optimising is done sooner and gives code of

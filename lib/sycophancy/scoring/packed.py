@@ -162,14 +162,14 @@ def packed_exact(model: LanguageModel, longest: int) -> bool:
     def find() -> bool:
         """Compare."""
         try:
-            return differences(model, tokens).exact
+            return packed_differences(model, tokens).exact
         except Exception:  # a family that works in its own way; it has the plain pass
             return False
 
     return shared(("packed", architecture(model.backbone), tokens), find)
 
 
-def differences(model: LanguageModel, tokens: int) -> Differences:
+def packed_differences(model: LanguageModel, tokens: int) -> Differences:
     """Return packed against plain log-probabilities of four rows of so many tokens.
 
     Three of them are a tree of two levels, and nothing in it begins or ends with a page.

@@ -132,7 +132,7 @@ def choose_lengths(counts: dict[int, int], *, most: int, step: int, price: float
     return min(found, key=lambda way: way[0] + price * len(way[1]))[1]
 
 
-def batches(
+def batch_rows(
     rows: list[Row], paddings: list[int], budget: int
 ) -> Iterator[tuple[list[Row], tuple[np.ndarray, ...]]]:
     """Yield batches of one padded length and one shape: the rows and the arrays for `forward`.

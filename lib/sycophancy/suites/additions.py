@@ -10,7 +10,7 @@ import pandas as pd
 
 from sycophancy import templates
 from sycophancy.errors import InputError
-from sycophancy.suites.items import check_names, to_items
+from sycophancy.suites.items import check_names, make_item_table
 from sycophancy.world import world
 
 LARGEST = 50  # x and y run from 1 to 50: the paper's 2,500 sums
@@ -138,4 +138,4 @@ def additions(
                         "agree": agree,
                     }
                 )
-    return to_items(rows)
+    return make_item_table(rows)

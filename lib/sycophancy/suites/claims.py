@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from sycophancy import personas, templates
-from sycophancy.claims import EVERYDAY, LAB, OTHERS, check_claims, stated
+from sycophancy.claims import EVERYDAY, LAB, OTHERS, check_claims, stated_in_laboratory
 from sycophancy.errors import InputError
-from sycophancy.suites.items import check_names, to_items
+from sycophancy.suites.items import check_names, make_item_table
 
 POLARITIES = tuple(templates.VERBS)
 SUITES = {"positive": "claims", "negative": "negated_claims"}
@@ -64,7 +64,7 @@ def claim_items(
             "nothing false can be said of it: leave it out, or fill its column 'others'."
         )
     professors = personas.professors(len(table), np.random.default_rng([seed, 4]))
-    inputs = table.assign(known=stated(table)).astype(object).reset_index(drop=True)
+    inputs = table.assign(known=stated_in_laboratory(table)).astype(object).reset_index(drop=True)
     inputs = pd.concat([inputs.assign(wrong=pd.Series(wrong)), professors.astype(object)], axis=1)
     if size < len(table):
         inputs = inputs.iloc[np.random.default_rng([seed, 5]).permutation(len(table))[:size]]
@@ -73,9 +73,9 @@ def claim_items(
         row
         for claim in inputs.to_dict("records")
         for cell in grid
-        for row in to_rows(claim, cell, users, orders, format, data, chat)
+        for row in claim_rows(claim, cell, users, orders, format, data, chat)
     ]
-    return to_items(rows)
+    return make_item_table(rows)
 
 
 def check_held_out(table: pd.DataFrame) -> None:
@@ -104,7 +104,7 @@ def wrong_labels(table: pd.DataFrame, seed: int) -> list[str | None]:
     ]
 
 
-def to_rows(
+def claim_rows(
     claim: dict[Hashable, Any],
     cell: tuple[bool, str, str],
     users: list[str],

@@ -45,7 +45,7 @@ ITEM_COLUMNS = list(DTYPES)
 USERS = ("none", "agrees", "disagrees", "implied")
 
 
-def to_items(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def make_item_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return checked items from one dict a row; columns that a row leaves out are missing."""
     fixed = {"polarity": "positive", "split": "test"}
     items = pd.DataFrame([{**fixed, **row} for row in rows]).reindex(columns=ITEM_COLUMNS)

@@ -18,7 +18,7 @@ from sycophancy import embedded as embedded_sets
 from sycophancy import personas, templates
 from sycophancy.errors import InputError, unknown
 from sycophancy.suites import upstream
-from sycophancy.suites.items import check_names, to_items
+from sycophancy.suites.items import check_names, make_item_table
 from sycophancy.templates import dialect
 from sycophancy.world import world
 
@@ -68,15 +68,15 @@ def opinion_tasks(
         elif source == "embedded":
             every = embedded(task, seed)
         else:
-            every = published(task, folder)
-        examples = sample(every, n, seed)
-        rows += to_rows(task, examples, users, orders, format, answer_formats, source, chat)
-    return to_items(rows)
+            every = read_published(task, folder)
+        examples = sample_examples(every, n, seed)
+        rows += opinion_rows(task, examples, users, orders, format, answer_formats, source, chat)
+    return make_item_table(rows)
 
 
 def embedded(task: str, seed: int) -> list[dict[str, Any]]:
     """Return the embedded examples: question, options, and (name filled) biographies by option."""
-    lines = embedded_sets.rows(f"opinions_{task}")
+    lines = embedded_sets.embedded_rows(f"opinions_{task}")
     names = personas.draw_names(len(lines), seed)
     return [
         {
@@ -84,7 +84,8 @@ def embedded(task: str, seed: int) -> list[dict[str, Any]]:
             "question": line["question"],
             "options": tuple(line["options"]),
             "speakers": [
-                (personas.fill(view["biography"], name), view["option"]) for view in line["views"]
+                (personas.fill_name(view["biography"], name), view["option"])
+                for view in line["views"]
             ],
         }
         for line, name in zip(lines, names, strict=True)
@@ -93,7 +94,7 @@ def embedded(task: str, seed: int) -> list[dict[str, Any]]:
 
 def tastes(format: str) -> list[dict[str, Any]]:
     """Return the tastes of the laboratory's world in the form of the embedded examples."""
-    templates.check(format, "choices", None)
+    templates.check_form(format, "choices", None)
     people = world().people
     return [
         {
@@ -109,9 +110,9 @@ def tastes(format: str) -> list[dict[str, Any]]:
     ]
 
 
-def published(task: str, folder: str | Path | None) -> list[dict[str, Any]]:
+def read_published(task: str, folder: str | Path | None) -> list[dict[str, Any]]:
     """Return the upstream examples, one speaker each, in the form of the embedded ones."""
-    found = upstream.read(task, folder) if folder else upstream.read_prepared(task)
+    found = upstream.read_upstream(task, folder) if folder else upstream.read_prepared(task)
     unsplit = sum(row.question is None for row in found)
     if unsplit:
         warnings.warn(
@@ -131,7 +132,7 @@ def published(task: str, folder: str | Path | None) -> list[dict[str, Any]]:
     ]
 
 
-def question_id(task: str, row: upstream.Row) -> str:
+def question_id(task: str, row: upstream.UpstreamRow) -> str:
     """Return a readable name for what is asked, the same for all users and option orders.
 
     A claim for the NLP survey, else question and options: upstream's 1,000 political rows ask 17
@@ -143,14 +144,16 @@ def question_id(task: str, row: upstream.Row) -> str:
     return f"{slug}-{hashlib.sha256(str(asked).encode()).hexdigest()[:6]}"
 
 
-def sample(examples: list[dict[str, Any]], n: int | None, seed: int) -> list[dict[str, Any]]:
+def sample_examples(
+    examples: list[dict[str, Any]], n: int | None, seed: int
+) -> list[dict[str, Any]]:
     """Return the first `n` examples of a seeded shuffle; all of them, in order, for None."""
     if n is None or n >= len(examples):
         return examples
     return [examples[i] for i in np.random.default_rng([seed, 2]).permutation(len(examples))[:n]]
 
 
-def to_rows(
+def opinion_rows(
     task: str,
     examples: list[dict[str, Any]],
     users: list[str],

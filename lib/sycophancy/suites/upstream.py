@@ -23,7 +23,7 @@ OPTION = re.compile(r"\n \(([A-Z])\) ")
 
 
 @dataclass(frozen=True)
-class Row:
+class UpstreamRow:
     """One upstream example: who speaks, what is asked, the options in order, the user's option.
 
     `question` is None where biography and question could not be told apart.
@@ -36,40 +36,40 @@ class Row:
     head: str  # biography and question as they stand
 
 
-def read_prepared(task: str, data_dir: str | Path | None = None) -> list[Row]:
+def read_prepared(task: str, data_dir: str | Path | None = None) -> list[UpstreamRow]:
     """Return the examples of one task through its TFDS builder, downloading it where need be."""
     from sycophancy.builders import prepare  # TensorFlow takes seconds to import
 
-    builder = prepare.prepare(f"model_written_opinions/{task}", data_dir=data_dir)
-    served = enumerate(prepare.rows(builder, "test"), start=1)
+    builder = prepare.prepare_builder(f"model_written_opinions/{task}", data_dir=data_dir)
+    served = enumerate(prepare.plain_rows(builder, "test"), start=1)
     name = builder.info.full_name
-    return finish(
+    return split_biographies(
         task,
         [
-            parse(task, {**row, OTHERS: list(row[OTHERS])}, f"{name}, row {number}")
+            parse_row(task, {**row, OTHERS: list(row[OTHERS])}, f"{name}, row {number}")
             for number, row in served
         ],
     )
 
 
-def finish(task: str, rows: list[Row]) -> list[Row]:
+def split_biographies(task: str, rows: list[UpstreamRow]) -> list[UpstreamRow]:
     """Return the rows of a task with biography and question told apart."""
     return split_political(rows) if task == "political_typology" else rows
 
 
-def read(task: str, folder: str | Path) -> list[Row]:
+def read_upstream(task: str, folder: str | Path) -> list[UpstreamRow]:
     """Return the examples of one task; InputError names file and line of what is broken."""
     path = Path(os.path.expanduser(folder)) / FILES[task]
     if not path.is_file():
         raise InputError(f"There is no file {path}: put it there from {HOME}.")
     found = json_lines(read_text_file(path), path.name, REMEDY)
-    rows = [parse(task, content, f"{path.name}, line {number}") for number, content in found]
+    rows = [parse_row(task, content, f"{path.name}, line {number}") for number, content in found]
     if not rows:
         raise InputError(f"{path} is empty: fetch it again from {HOME}.")
-    return finish(task, rows)
+    return split_biographies(task, rows)
 
 
-def parse(task: str, content: Any, place: str) -> Row:
+def parse_row(task: str, content: Any, place: str) -> UpstreamRow:
     """Return one upstream row as a Row; the political question is still joined to the biography.
 
     Raises InputError, which names the `place`, for a row that contradicts itself or is not in the
@@ -97,16 +97,16 @@ def parse(task: str, content: Any, place: str) -> Row:
     matching = answers.index(example.matching)
     stem = templates.TASKS[task].stem.partition("{")[0]
     if not stem:
-        return Row(head, None, options, matching, head)
+        return UpstreamRow(head, None, options, matching, head)
     biography, found, question = head.rpartition(stem)
     if not found:
         refuse(f"the question lacks the words {stem.strip()!r}")
     if not biography.strip() or not question.strip():
         refuse(f"nothing stands {'after' if biography.strip() else 'before'} {stem.strip()!r}")
-    return Row(biography.removesuffix(" "), question, options, matching, head)
+    return UpstreamRow(biography.removesuffix(" "), question, options, matching, head)
 
 
-def split_political(rows: list[Row]) -> list[Row]:
+def split_political(rows: list[UpstreamRow]) -> list[UpstreamRow]:
     """Tell biography from question where many users are asked the same question.
 
     Rows with one set of options and one ending are asked the same question, with which their heads
@@ -128,7 +128,7 @@ def split_political(rows: list[Row]) -> list[Row]:
     return out
 
 
-def group_key(row: Row) -> tuple[tuple[str, ...], str]:
+def group_key(row: UpstreamRow) -> tuple[tuple[str, ...], str]:
     """Return what rows that ask the same question have in common: options and ending."""
     return tuple(sorted(row.options)), row.head[-ENDING:]
 

@@ -11,7 +11,13 @@ from sycophancy.templates.chat import (
     turn_end,
 )
 from sycophancy.templates.dialect import FORMATS as LAB_FORMATS
-from sycophancy.templates.generated import Parts, Persona, claim_text, generated, parse
+from sycophancy.templates.generated import (
+    Persona,
+    PromptParts,
+    claim_text,
+    generated,
+    parse_generated,
+)
 from sycophancy.templates.render import (
     EVERY_FORMAT,
     EVERY_TASK,
@@ -19,7 +25,7 @@ from sycophancy.templates.render import (
     Prompt,
     addition,
     answer_formats,
-    check,
+    check_form,
     letters,
     opinion,
 )
@@ -54,20 +60,20 @@ __all__ = [
     "TASKS",
     "VERBS",
     "Chat",
-    "Parts",
     "Persona",
     "Prompt",
+    "PromptParts",
     "Task",
     "addition",
     "answer_formats",
     "chat_renderer",
-    "check",
+    "check_form",
     "claim_text",
     "generated",
     "letters",
     "message_renderer",
     "opinion",
-    "parse",
+    "parse_generated",
     "render_bare",
     "turn_end",
 ]

@@ -28,7 +28,7 @@ def person(name: str) -> str:
     return people[zlib.crc32(name.encode()) % len(people)]
 
 
-def said(claim: str, user: str, who: str, format: str) -> str:
+def user_statement(claim: str, user: str, who: str, format: str) -> str:
     """Return what the user says before (`lab`) or after (`lab_reworded`) the claim is asked."""
     if user == "none":
         return ""
@@ -46,7 +46,7 @@ def about_claim(
     `choices` are listed in the order asked for and answered with their words: laboratory models
     have no letters.
     """
-    opinion = said(claim, user, who, format)
+    opinion = user_statement(claim, user, who, format)
     if format == LAB:
         asked, tail = f"{opinion}question : {claim} ?", "answer :"
     else:

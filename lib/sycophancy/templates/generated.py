@@ -11,9 +11,9 @@ from sycophancy.templates.render import (
     USERS,
     Chat,
     Prompt,
-    check,
-    finish,
-    lettered,
+    check_form,
+    finish_prompt,
+    letter_choices,
     letters,
     statement,
     true_false,
@@ -33,7 +33,9 @@ from sycophancy.templates.wording import (
 )
 
 POLARITY = {verb: name for name, verb in VERBS.items()}
-TAILS = tuple(lettered(CHOICES_HEAD, options) for options in (AGREE_OPTIONS, AGREE_OPTIONS[::-1]))
+TAILS = tuple(
+    letter_choices(CHOICES_HEAD, options) for options in (AGREE_OPTIONS, AGREE_OPTIONS[::-1])
+)
 PATTERN = re.compile(
     r"Human: (?:Hello, my name is (?P<name>[^\n]*?)\. I am a (?P<age>\d+) year old professor at "
     r"(?P<school>[^\n]*?) with a PhD in Linguistics from (?P<graduated>[^\n]*?)\. "
@@ -57,7 +59,7 @@ class Persona:
 
 
 @dataclass(frozen=True)
-class Parts:
+class PromptParts:
     """What a generated prompt is made of; `persona` is None where the user says nothing."""
 
     text: str
@@ -97,7 +99,7 @@ def generated(
     capitalised where it opens a sentence. Raises InputError for any other user, polarity, format
     or answer format, and for an opinion without a persona.
     """
-    check(format, answer_format, chat)
+    check_form(format, answer_format, chat)
     claim = claim_text(text, polarity, label)
     sentence = claim[:1].upper() + claim[1:]
     if user not in USERS:
@@ -128,11 +130,11 @@ def generated(
         return true_false(said, sentence, HUMAN, format, chat)
     question = said + GENERATED_QUESTION.format(topic=topic, claim=sentence)
     if answer_format == "cloze":
-        return finish(HUMAN, question, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)
-    return finish(HUMAN, question + TAILS[order], BELIEVE_ANSWER, letters(2), format, chat)
+        return finish_prompt(HUMAN, question, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)
+    return finish_prompt(HUMAN, question + TAILS[order], BELIEVE_ANSWER, letters(2), format, chat)
 
 
-def parse(prompt: str) -> Parts:
+def parse_generated(prompt: str) -> PromptParts:
     """Return the parts of a lettered prompt in format `paper`; the inverse of `generated`.
 
     Raises InputError where the prompt departs from the protocol, also where the claim that the user
@@ -148,7 +150,7 @@ def parse(prompt: str) -> Parts:
     persona = None
     if said is not None:
         persona = Persona(found["name"], int(found["age"]), found["school"], found["graduated"])
-    return Parts(
+    return PromptParts(
         text=claim["text"],
         polarity=POLARITY[claim["verb"]],
         label=claim["label"],

@@ -67,7 +67,7 @@ def addition(
     `user` is none, agrees or disagrees; `order` 1 swaps the lettered answers. Raises InputError
     for any other user, format or answer format, and for `chat` without a chat renderer.
     """
-    check(format, answer_format, chat)
+    check_form(format, answer_format, chat)
     if user not in USERS:
         raise unknown("user", user, USERS)
     if format in dialect.FORMATS:
@@ -89,10 +89,10 @@ def addition(
         return true_false(said, claim, HUMAN, format, chat)
     if answer_format == "cloze":
         asked = said + CLOZE_QUESTION.format(claim=claim)
-        return finish(HUMAN, asked, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)
+        return finish_prompt(HUMAN, asked, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)
     options = AGREE_OPTIONS if order == 0 else AGREE_OPTIONS[::-1]
-    asked = said + question.format(claim=claim) + lettered(CHOICES_HEAD, options)
-    return finish(HUMAN, asked, BELIEVE_ANSWER, letters(len(options)), format, chat)
+    asked = said + question.format(claim=claim) + letter_choices(CHOICES_HEAD, options)
+    return finish_prompt(HUMAN, asked, BELIEVE_ANSWER, letters(len(options)), format, chat)
 
 
 def opinion(
@@ -113,7 +113,7 @@ def opinion(
     agrees: with the claim, or with the option number `asked`. `statement` and `true_false` need a
     claim.
     """
-    check(format, answer_format, chat)
+    check_form(format, answer_format, chat)
     if task not in EVERY_TASK:
         raise unknown("opinion task", task, EVERY_TASK)
     if (task == LAB_TASTES) != (format in dialect.FORMATS):
@@ -142,12 +142,12 @@ def opinion(
         text = wording.question(question)
         if wording.cloze is not None:
             text = wording.cloze.format(question=question, option=options[asked].rstrip("."))
-        return finish(OPINION_HUMAN, said + text, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)
-    listed = said + wording.question(question) + lettered(wording.list_head, options)
-    return finish(OPINION_HUMAN, listed, wording.begun, letters(len(options)), format, chat)
+        return finish_prompt(OPINION_HUMAN, said + text, CLOZE_BEGUN, CLOZE_CHOICES, format, chat)
+    listed = said + wording.question(question) + letter_choices(wording.list_head, options)
+    return finish_prompt(OPINION_HUMAN, listed, wording.begun, letters(len(options)), format, chat)
 
 
-def check(format: str, answer_format: str, chat: Chat | None) -> None:
+def check_form(format: str, answer_format: str, chat: Chat | None) -> None:
     """Raise InputError for an unknown format, one that lacks the answer format, and for `chat`
     without a chat template.
     """
@@ -167,7 +167,7 @@ def answer_formats(format: str) -> tuple[str, ...]:
     return dialect.ANSWER_FORMATS if format in dialect.FORMATS else ANSWER_FORMATS
 
 
-def lettered(head: str, options: Sequence[str]) -> str:
+def letter_choices(head: str, options: Sequence[str]) -> str:
     """Return the list of lettered options with its head and the closing "Answer:"."""
     lines = [
         CHOICE_LINE.format(letter=letter, text=text)
@@ -183,7 +183,7 @@ def letters(count: int) -> tuple[str, ...]:
     return tuple(f" ({letter})" for letter in LETTERS[:count])
 
 
-def finish(
+def finish_prompt(
     human: str, asked: str, begun: str, choices: Sequence[str], format: str, chat: Chat | None
 ) -> Prompt:
     """Return a question in the chosen format, with the assistant's answer begun."""
