@@ -103,7 +103,7 @@ def test_shared_tokens_change_no_score(
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ["gemma3", "qwen3", "gpt2"])
 def test_other_families_are_exact_too(tiny: LanguageModel, name: str) -> None:
     """Gemma 3 with prompts longer than its sliding window; GPT-2 has learnt positions."""
     model = other_model(tiny, name)
