@@ -263,7 +263,7 @@ def test_the_table_refuses_what_it_cannot_tell_apart() -> None:
     with pytest.raises(InputError, match=r"b has two values of .* on additions: select one format"):
         compare.intervention_table(pd.concat([found, chat]), answer_format="statement")
     tasks = metrics.summarize(*tables(three_tasks(), {"b": sycophant}))
-    with pytest.raises(InputError, match="but not all_opinion_tasks: use `summary`"):
+    with pytest.raises(InputError, match="but not all_opinion_tasks: use `summarize_suites`"):
         compare.intervention_table(tasks, answer_format="choices")
 
 
