@@ -97,9 +97,9 @@ class Study:
         label = "_".join(filter(None, (self.name if self.name != MAIN else "", part)))
         return f"{notebook}@{label}" if label else notebook
 
-    def folders(self, notebook: str, *parts: str) -> list[str]:
-        """Return the run folders of a notebook's cells as parameters name them."""
-        return [f"{{runs}}/{self.key(notebook, part)}" for part in parts]
+    def folder(self, notebook: str, part: str = "") -> str:
+        """Return the run folder of a cell as parameters name it."""
+        return f"{{runs}}/{self.key(notebook, part)}"
 
 
 def read_studies(profile: str, entries: Any) -> list[Study]:
@@ -230,6 +230,7 @@ def expand(study: Study, declared: Callable[[str], Mapping[str, Any]]) -> Cells:
     cells: Cells = {}
 
     def add(notebook: str, part: str = "", after: bool = False, **computed: Any) -> None:
+        """Add a cell; `computed` parameters win over what the study says."""
         common = {k: v for k, v in study.parameters.items() if k in declared(notebook)}
         own = [notebook, *([f"{notebook}@after"] if after else []), f"{notebook}@{part}"]
         asked = {k: v for name in own for k, v in study.notebooks.get(name, {}).items()}
@@ -240,21 +241,16 @@ def expand(study: Study, declared: Callable[[str], Mapping[str, Any]]) -> Cells:
     add_base(study, add)
     if study.recipes:
         add_training(study, add)
-    trained = [run for one in study.chain for run in runs_of(one, one.recipes)]
     if study.benchmarks:
-        chosen = [run for one in study.chain for run in runs_of(one, study.benchmarks)]
-        add(BENCHMARKS, MODEL=join_values([study.model, *chosen]))
+        add(BENCHMARKS, MODEL=join_values([study.model, *all_runs(study, study.benchmarks)]))
     for key, given in study.also.items():
         notebook, _, part = key.partition("@")
         asked = {name: value for name, value in given.items() if name != "recipes"}
-        some = listed_names(
-            "recipes", given, [recipe for one in study.chain for recipe in one.recipes]
-        )
-        chosen = [run for one in study.chain for run in runs_of(one, some)]
+        chosen = all_runs(study, listed_names("recipes", given, RECIPES))
         beside = study.beside if "recipes" not in given else ()
         add(notebook, part, MODEL=join_values([study.model, *beside, *chosen]), **asked)
     if study.varied:
-        add_series(study, add, trained)
+        add_series(study, add)
     return cells
 
 
@@ -273,8 +269,8 @@ def add_training(study: Study, add: Add) -> None:
     first = study.chain[0]
     if study.extended is None:
         add(GENERATE, MODEL=study.model)
-        add(FILTER, MODEL=study.model, DATA_RUN=study.folders(GENERATE, "")[0])
-    common = {"MODEL": study.model, "DATA_RUN": first.folders(FILTER, "")[0]}
+        add(FILTER, MODEL=study.model, DATA_RUN=study.folder(GENERATE))
+    common = {"MODEL": study.model, "DATA_RUN": first.folder(FILTER)}
     seeds = join_values(study.seeds)
     add(TRAIN, **common, RECIPES=join_values(study.recipes), FILTERS=study.filters[0], SEEDS=seeds)
     own = runs_of(study, study.recipes)
@@ -299,14 +295,14 @@ def add_training(study: Study, add: Add) -> None:
         part, recipe = "filters", study.varied_recipe
         add(TRAIN, part, **common, RECIPES=recipe, FILTERS=join_values(others), SEEDS=seeds)
         filtered = [
-            f"{study.folders(TRAIN, part)[0]}/{run_name(recipe, kind, seed)}"
+            f"{study.folder(TRAIN, part)}/{run_name(recipe, kind, seed)}"
             for kind in others
             for seed in study.seeds
         ]
         add(SUMS, part, after=True, MODEL=join_values(filtered))
         add(CLAIMS, part, after=True, MODEL=join_values(filtered))
-        measured = [*sums, *study.folders(SUMS, part)]
-        measured += [*folders_of(study, CLAIMS), *study.folders(CLAIMS, part)]
+        measured = [*sums, study.folder(SUMS, part)]
+        measured += [*folders_of(study, CLAIMS), study.folder(CLAIMS, part)]
         kinds = join_values(kind for kind in FILTERS if kind in study.filters)
         add(
             "08_why_filter",
@@ -314,10 +310,10 @@ def add_training(study: Study, add: Add) -> None:
         )  # fmt: skip
 
 
-def add_series(study: Study, add: Add, trained: list[str]) -> None:
+def add_series(study: Study, add: Add) -> None:
     """Add what a cure depends on: the share of generated prompts, their number, the steps."""
     recipe, seed = study.varied_recipe, study.seeds[0]
-    common = {"MODEL": study.model, "DATA_RUN": study.chain[0].folders(FILTER, "")[0]}
+    common = {"MODEL": study.model, "DATA_RUN": study.chain[0].folder(FILTER)}
     common |= {"RECIPES": recipe, "FILTERS": study.filters[0], "SEEDS": str(seed)}
     kind, varied = study.filters[0], []
     ratios = as_list(study.varied["ratios"], float) if "ratios" in study.varied else []
@@ -325,28 +321,29 @@ def add_series(study: Study, add: Add, trained: list[str]) -> None:
     steps = sorted(as_list(study.varied["steps"], int)) if "steps" in study.varied else []
     if ratios:
         add(TRAIN, "ratios", **common, RATIO=study.varied["ratios"])
-        place = study.folders(TRAIN, "ratios")[0]
+        place = study.folder(TRAIN, "ratios")
         varied += [f"{place}/{run_name(recipe, kind, seed, ratio=ratio)}" for ratio in ratios]
     if limits:
         add(TRAIN, "examples", **common, EXAMPLES=study.varied["examples"])
-        place = study.folders(TRAIN, "examples")[0]
+        place = study.folder(TRAIN, "examples")
         varied += [f"{place}/{run_name(recipe, kind, seed, limit=limit)}" for limit in limits]
     if steps:
         add(TRAIN, "steps", **common, STEPS=str(steps[-1]), CHECKPOINTS=join_values(steps[:-1]))
-        run = f"{study.folders(TRAIN, 'steps')[0]}/{run_name(recipe, kind, seed)}"
+        run = f"{study.folder(TRAIN, 'steps')}/{run_name(recipe, kind, seed)}"
         varied += [*(f"{run}@{step}" for step in steps[:-1]), run]
     for notebook in (SUMS, CLAIMS, OPINIONS):
         add(notebook, "varied", after=True, MODEL=join_values(varied))
     measured = [
         folder
         for notebook in (OPINIONS, SUMS, CLAIMS)
-        for folder in (*folders_of(study, notebook), *study.folders(notebook, "varied"))
+        for folder in (*folders_of(study, notebook), study.folder(notebook, "varied"))
     ]
     beside = {"MEASURED": join_values(measured), "BASE": study.model, "RECIPE": recipe}
     if study.benchmarks:
-        unvaried = [run for run in trained if run.endswith(f"/{run_name(recipe, kind, seed)}")]
+        same = f"/{run_name(recipe, kind, seed)}"
+        unvaried = [run for run in all_runs(study, [recipe]) if run.endswith(same)]
         add(BENCHMARKS, "varied", MODEL=join_values([study.model, *unvaried, *varied]))
-        beside["BENCHMARKS"] = study.folders(BENCHMARKS, "varied")[0]
+        beside["BENCHMARKS"] = study.folder(BENCHMARKS, "varied")
     if ratios or limits:
         shares = sorted(round(100 / (1 + 1 / ratio)) if ratio else 0 for ratio in [*ratios, RATIO])
         given = {"SHARES": join_values(shares), "EXAMPLES": join_values([*limits, 0])}
@@ -355,9 +352,15 @@ def add_series(study: Study, add: Add, trained: list[str]) -> None:
         add("12_steps", **beside, STEPS=join_values(steps))
 
 
+def all_runs(study: Study, recipes: Iterable[str]) -> list[str]:
+    """Return the trained runs of some recipes, of the studies that one extends and its own."""
+    wanted = set(recipes)
+    return [run for one in study.chain for run in runs_of(one, wanted)]
+
+
 def runs_of(study: Study, recipes: Iterable[str]) -> list[str]:
     """Return the trained runs of a study's own cell of training, of some recipes."""
-    place, kind = study.folders(TRAIN, "")[0], study.filters[0]
+    place, kind = study.folder(TRAIN), study.filters[0]
     wanted = set(recipes)
     return [
         f"{place}/{run_name(recipe, kind, seed)}"
@@ -373,10 +376,9 @@ def folders_of(study: Study, notebook: str) -> list[str]:
     Of notebooks 01 and 02 they are of the base and of the trained runs.
     """
     if notebook not in (OPINIONS, SUMS):
-        return [folder for one in study.chain for folder in one.folders(notebook, "")]
-    first = study.chain[0].folders(notebook, "")
-    after = [folder for one in study.chain for folder in one.folders(notebook, one.after)]
-    return list(dict.fromkeys([*first, *after]))
+        return [one.folder(notebook) for one in study.chain]
+    after = [one.folder(notebook, one.after) for one in study.chain]
+    return list(dict.fromkeys([study.chain[0].folder(notebook), *after]))
 
 
 def join_values(values: Iterable[Any]) -> str:
