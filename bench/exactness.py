@@ -1,18 +1,22 @@
 """How exact and how fast scoring is on this device: shared tokens, and bfloat16 against float32.
 
 Usage: python -m bench.exactness [--model smollm2_135m_instruct --sums 20 --rounds 7]
+or python -m bench.exactness --run runs/laptop/02_wrong_additions@rung --suite additions --sums 30
 
 For both number formats: the differences of log-probabilities between the packed pass, or decoding's
 pass with a cache, and the plain one, on random tokens, beside those between the plain one and
 float32 throughout, and whether the passes are used. Then addition prompts scored in both:
 differences of the log-odds of an item, of the opinion shift and of the truth gap, and of answers.
-Last the plain forward pass of both, in turn, with both models in memory.
+Last the plain forward pass of both, in turn, with both models in memory. With --run the answers
+that a finished run of bfloat16 weights keeps are compared with those of float32 weights on its
+first questions, for models of which memory holds one only.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -49,6 +53,22 @@ def ask(model: LanguageModel, sums: int) -> pd.DataFrame:
     )
     scores, _ = scoring.score(model, items)
     return metrics.join(items, scores)
+
+
+def ask_again(folder: Path, suite: str, questions: int) -> dict[str, pd.DataFrame]:
+    """Return items of the base of a run, joined with the kept scores and with those in float32."""
+    items = pd.read_parquet(folder / "items.parquet")
+    name = str(items["model"].iloc[0])
+    items = items[(items["model"] == name) & (items["suite"] == suite)]
+    first = items["question_id"].drop_duplicates().head(questions)
+    items = items[items["question_id"].isin(first)].reset_index(drop=True)
+    again, cost = scoring.score(models.load_model(name, "float32"), items)
+    print(f"{name}, {suite}: {len(first)} questions, {cost.seconds:.0f} s in float32")
+    kept = pd.read_parquet(folder / "scores.parquet")
+    return {
+        "bfloat16": metrics.join(items, kept[kept["item_id"].isin(items["item_id"])]),
+        "float32": metrics.join(items, again),
+    }
 
 
 def show_numbers(joined: dict[str, pd.DataFrame]) -> None:
@@ -110,7 +130,12 @@ def main() -> None:
     parser.add_argument("--model", default=models.DEFAULT)
     parser.add_argument("--sums", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--run", type=Path, default=None)
+    parser.add_argument("--suite", default="additions")
     options = parser.parse_args()
+    if options.run is not None:
+        show_numbers(ask_again(options.run, options.suite, options.sums))
+        return
     print(
         f"{options.model}, {runs.device()}: |shared - plain| in nats, at most "
         f"{exactness.RATIO:g} times what rounding does to the plain pass"
