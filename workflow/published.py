@@ -24,7 +24,7 @@ from sycophancy.ladder import PUBLISHED, RUN_FILE, published_folder
 from sycophancy.runs import read_record, write_json
 from sycophancy.runs.newest import STUDY_FILE
 from sycophancy.studies import COMPARES, FILTER, GENERATE, TRAIN
-from workflow import grid
+from workflow import grid, stopping
 from workflow.cells import notebook_of
 
 LIMIT = 5_000_000  # bytes in all
@@ -122,17 +122,12 @@ def rename_runs(table: pd.DataFrame, base: str) -> pd.DataFrame:
     return table.assign(**renamed)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop")
     options = parser.parse_args()
-    try:
-        publish_study(grid.expand_profile(options.profile), published_folder(""))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    publish_study(grid.expand_profile(options.profile), published_folder(""))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run_main(main))

@@ -9,8 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from sycophancy.errors import InputError, unknown
+from sycophancy.errors import unknown
 from sycophancy.figures import redraw, save_pictures
+from workflow import stopping
 from workflow.grid import ROOT
 
 FIGURES = ROOT / "figures"
@@ -30,18 +31,13 @@ def redraw_figures(folder: Path, only: list[str]) -> list[str]:
     return chosen
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    try:
-        for name in redraw_figures(FIGURES, options.only.split()):
-            print(f"figures/{name}.svg")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    for name in redraw_figures(FIGURES, options.only.split()):
+        print(f"figures/{name}.svg")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run_main(main))

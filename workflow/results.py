@@ -23,6 +23,7 @@ import jinja2
 import pandas as pd
 
 from sycophancy.errors import InputError, unknown
+from workflow import stopping
 from workflow.grid import ROOT
 
 # what is written → the template beside the documentation
@@ -200,17 +201,12 @@ def render_pages(root: Path) -> dict[Path, str]:
     return {root / page: render_results(templates / name, tables) for page, name in PAGES.items()}
 
 
-def main() -> int:
+def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    try:
-        for path, text in render_pages(ROOT).items():
-            path.write_text(text, "utf-8")
-            print(path.relative_to(ROOT))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    for path, text in render_pages(ROOT).items():
+        path.write_text(text, "utf-8")
+        print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run_main(main))

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from sycophancy.errors import InputError
 from workflow.grid import ROOT
 
 # what a person, a terminal that closes, `timeout`, SLURM, Docker and systemd send
@@ -65,10 +66,16 @@ def raise_on_signals() -> None:
 
 
 def run_main(main: Callable[[], int | None]) -> int:
-    """Return the exit status of a command's `main`: 128 and the number of what stopped it."""
+    """Return the exit status of a command's `main`: 128 and the number of what stopped it.
+
+    An InputError is said in its sentence, and the status is 2.
+    """
     raise_on_signals()
     try:
         status = main() or 0
+    except InputError as error:
+        print(error, file=sys.stderr)
+        status = 2
     except Stopped as stopped:
         say(f"Stopped by {stopped}. What is finished is kept: the same command goes on from there.")
         status = stopped.status

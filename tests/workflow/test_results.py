@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sycophancy.errors import InputError
-from workflow import results
+from workflow import results, stopping
 from workflow.grid import ROOT
 
 TEMPLATES = ROOT / "docs" / "templates"
@@ -123,3 +123,14 @@ def test_no_measured_number_is_typed_into_a_template() -> None:
         assert typed_numbers((TEMPLATES / template).read_text("utf-8")) == [], template
     for typed in ("93 % [87, 98]", "+1.52 nats [+1.29, +1.77]", "costs 7 [2, 12]", "-1 [-2, +3]"):
         assert typed_numbers(f"it is {typed} {{{{ share('a', model='b') }}}}"), typed
+
+
+def test_a_mistake_ends_a_command_with_its_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise InputError("Give a number.")
+
+    monkeypatch.setattr(stopping, "raise_on_signals", lambda: None)  # they are pytest's here
+    assert stopping.run_main(main) == 2
+    assert capsys.readouterr() == ("", "Give a number.\n")
