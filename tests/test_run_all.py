@@ -21,8 +21,15 @@ from workflow.published import LIMIT
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+SHORTCUT = "13_the_shortcut"
+# the laptop profile's cell of it reads the embedded model's runs, which were not whole
+MISSING = pytest.mark.xfail(reason="the published study has no cell of 13 yet", strict=True)
 # minutes each with the embedded model
-LONG = [name for name in NAMES if name not in COMPARES]
+LONG = [
+    pytest.param(name, marks=MISSING) if name == SHORTCUT else name
+    for name in NAMES
+    if name not in COMPARES
+]
 
 
 @pytest.fixture(scope="session")
@@ -51,13 +58,17 @@ def run_all(name: str, folder: Path, site: Path) -> str:
     return "".join(o.get("text", "") for cell in cells for o in cell.get("outputs", []))
 
 
+def assert_finished(name: str, folder: Path) -> None:
+    metrics = json.loads(next((folder / "runs" / name).glob("*/metrics.json")).read_text())
+    assert metrics["notebook"] == name and metrics["rows"]
+
+
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", COMPARES)
 def test_a_comparison_reads_the_published_study(name: str, tmp_path: Path, site: Path) -> None:
     said = run_all(name, tmp_path, site)
     assert "MEASURED is empty: this notebook reads the study that ships with this package" in said
-    metrics = json.loads(next((tmp_path / "runs" / name).glob("*/metrics.json")).read_text())
-    assert metrics["notebook"] == name and metrics["rows"]
+    assert_finished(name, tmp_path)
 
 
 @pytest.mark.slow
@@ -65,6 +76,7 @@ def test_a_comparison_reads_the_published_study(name: str, tmp_path: Path, site:
 @pytest.mark.parametrize("name", LONG)
 def test_the_other_notebooks_run_with_their_defaults(name: str, tmp_path: Path, site: Path) -> None:
     run_all(name, tmp_path, site)
+    assert_finished(name, tmp_path)
 
 
 @pytest.mark.notebook
